@@ -1,0 +1,179 @@
+"""`apply`: make the namespaces of one owner what it wants, touching nothing that it did not ask for.
+
+This is the part of the kernel room that knows no system call: it reads through a `Backend`, plans with the pure diff,
+and hands the plan back. `linux.LinuxBackend` is the real one; `fake.FakeBackend` passes the same contract tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from netlab.kernel.ledger import Claims, Ledger, joined
+from netlab.model.diff import Op, doomed, plan, without_devices
+from netlab.model.iptables import Chain
+from netlab.model.item import Item
+from netlab.model.l3 import Fdb, Neighbour, Rule
+from netlab.model.links import Link, Veth
+from netlab.model.ipvs import IpvsService
+from netlab.model.qdisc import Qdisc
+from netlab.model.sets import Ipset
+from netlab.model.state import HostState
+from netlab.model.sysctl import Sysctl
+
+#: what costs an own look to read, so it is read only where somebody asked for it
+OPTIONAL = (Fdb, Neighbour, Rule, Qdisc, Ipset, IpvsService, Chain)
+
+States = Mapping[str, HostState]
+
+
+class Backend(Protocol):
+    """A set of named namespaces that can be read and operated on."""
+
+    def names(self) -> Iterable[str]:
+        """The namespaces that exist."""
+
+    def create(self, name: str) -> None:
+        """Make a namespace with nothing but `lo`, down."""
+
+    def delete(self, name: str) -> bool:
+        """Remove a namespace with all that is in it. False if there was none."""
+
+    def read(self, wanted: States, *, everything: bool = False) -> dict[str, HostState]:
+        """The namespaces of `wanted` as they are. Optional parts are read where `wanted` has some, or all of them.
+
+        Sysctls are read by the names in `wanted`.
+        """
+
+    def perform(self, plans: Mapping[str, list[Op]]) -> None:
+        """Carry the operations out, each namespace's in order. KernelError names the first that was refused."""
+
+
+class Kernel:
+    """The one door through which networks are changed."""
+
+    def __init__(self, backend: Backend, ledger: Ledger) -> None:
+        self.backend = backend
+        self.ledger = ledger
+
+    def apply(self, netns: str, owner: str, wanted: HostState) -> list[Op]:
+        """Make `wanted` so in one namespace, on behalf of `owner`. Returns the operations that it took."""
+        return self.apply_all(owner, {netns: wanted}).get(netns, [])
+
+    def apply_all(
+        self, owner: str, wanted: States, *, progress: Callable[[str, int], None] | None = None
+    ) -> dict[str, list[Op]]:
+        """Make every namespace of `wanted` so; a namespace that is missing is made. Other namespaces are not touched.
+
+        Returns the operations by namespace, without those that needed none. KernelError if the kernel refuses one:
+        what has been done until then is claimed, so that the next call repairs it or takes it away.
+        """
+        tell = progress or (lambda _what, _count: None)
+        old = self.ledger.load(owner)
+        claims = {ns: joined(old.states.get(ns, HostState()), state) for ns, state in wanted.items()}
+        record = Claims({**old.states, **claims}, old.before)
+        if record != old:
+            self.ledger.save(owner, record)
+        self._create_missing(wanted, tell)
+        plans, before = self._plan(old, wanted, claims)
+        if before != record.before:
+            record = Claims(record.states, before)
+            self.ledger.save(owner, record)
+        if plans:
+            tell("configuring", sum(map(len, plans.values())))
+            self.backend.perform(plans)
+        states = {ns: state for ns, state in {**old.states, **wanted}.items() if len(state)}
+        final = Claims(states, {ns: values for ns, values in before.items() if ns in states})
+        if final != record:
+            self.ledger.save(owner, final)
+        return plans
+
+    def plan_all(self, owner: str, wanted: States) -> dict[str, list[Op]]:
+        """What `apply_all` would do, without doing it. Namespaces that are missing are planned as if new."""
+        old = self.ledger.load(owner)
+        claims = {ns: joined(old.states.get(ns, HostState()), state) for ns, state in wanted.items()}
+        return self._plan(old, wanted, claims)[0]
+
+    def drift(self, owner: str, wanted: States) -> tuple[dict[str, list[Op]], dict[str, list[Item]]]:
+        """What differs from `wanted`: the operations that would mend it, and what is there that nobody asked for."""
+        plans = self.plan_all(owner, wanted)
+        existing = set(self.backend.names())
+        actual = self.backend.read({ns: s for ns, s in wanted.items() if ns in existing}, everything=True)
+        extra = {ns: strangers(state, wanted[ns]) for ns, state in actual.items()}
+        return plans, {ns: items for ns, items in extra.items() if items}
+
+    def _create_missing(self, wanted: States, tell: Callable[[str, int], None]) -> None:
+        existing = set(self.backend.names())
+        missing = [ns for ns, state in wanted.items() if ns not in existing and len(state)]
+        if missing:
+            tell("namespaces", len(missing))
+        for ns in missing:
+            self.backend.create(ns)
+
+    def _plan(
+        self, old: Claims, wanted: States, claims: States
+    ) -> tuple[dict[str, list[Op]], dict[str, dict[str, str]]]:
+        existing = set(self.backend.names())
+        actual = self.backend.read({ns: claims[ns] for ns in wanted if ns in existing})
+        was = {ns: old.states.get(ns, HostState()) for ns in wanted}
+        before = {ns: dict(values) for ns, values in old.before.items()}
+        for ns, state in actual.items():
+            known = {s.name for s in was[ns].all(Sysctl)}
+            named = {s.name for s in wanted[ns].all(Sysctl) if not s.device} - known
+            fresh = {s.name: s.value for s in state.all(Sysctl) if s.name in named}
+            if fresh:
+                before[ns] = {**fresh, **before.get(ns, {})}
+        actual = _cut_cables(actual, wanted, was)
+        plans = {
+            ns: plan(actual.get(ns, HostState()), wanted[ns], was=was[ns], before=before.get(ns)) for ns in wanted
+        }
+        return {ns: ops for ns, ops in plans.items() if ops}, before
+
+
+def _cut_cables(actual: dict[str, HostState], wanted: States, was: States) -> dict[str, HostState]:
+    """Take out of `actual` what disappears because the other end of its veth pair, elsewhere, is deleted."""
+    states = {ns: _mark_wrong_peers(state, wanted[ns], wanted) for ns, state in actual.items()}
+    dead = sorted((ns, name) for ns, state in states.items() for name in doomed(state, wanted[ns], was[ns]))
+    taken: set[tuple[str, str]] = set()
+    for ns, name in dead:
+        link = states[ns].link(name)
+        # of two doomed ends the first deletes the pair, so only the other counts as taken along
+        if (ns, name) not in taken and link and isinstance(link.kind, Veth) and link.kind.peer_netns in states:
+            taken.add((link.kind.peer_netns, link.kind.peer))
+    for ns in {ns for ns, _ in taken}:
+        states[ns] = without_devices(states[ns], {name for where, name in taken if where == ns})
+    return states
+
+
+def _mark_wrong_peers(state: HostState, target_state: HostState, wanted: States) -> HostState:
+    """An end whose other end could not be found, though its namespace was read, is plugged in somewhere else."""
+
+    def mark(item: Item) -> Item:
+        if not isinstance(item, Link) or not isinstance(item.kind, Veth) or item.kind.peer:
+            return item
+        target = target_state.link(item.name)
+        if target is None or not isinstance(target.kind, Veth):
+            return item
+        if target.kind.peer_netns and target.kind.peer_netns not in wanted:
+            return replace(item, kind=target.kind)  # the other end is not ours to judge
+        return replace(item, kind=Veth("?", "?"))
+
+    return HostState(tuple(mark(item) for item in state))
+
+
+def strangers(actual: HostState, wanted: HostState) -> list[Item]:
+    """What is in a namespace although nobody asked for it. Sysctls always have a value and do not count."""
+    asked = {item.order for item in wanted}
+    found: list[Item] = []
+    for item in actual:
+        if isinstance(item, Sysctl) or (isinstance(item, Link) and item.name == "lo"):
+            continue
+        if isinstance(item, Chain) and item.builtin:
+            target = next((c for c in wanted.all(Chain) if c.order == item.order), None)
+            rules = tuple(r for r in item.rules if not target or r not in target.rules)
+            if rules:
+                found.append(replace(item, rules=rules))
+        elif item.order not in asked:
+            found.append(item)
+    return found

@@ -1,0 +1,146 @@
+"""Network namespaces by name, as `ip netns` keeps them: a bind mount of the namespace at /run/netns/NAME.
+
+The thread that calls `entered` or `create` is moved and always moved back; other threads are not affected, because a
+network namespace belongs to a thread. Facts: ip-netns(8), iproute2's convention for /run/netns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from netlab.base.errors import KernelError, MachineError
+from netlab.kernel import syscalls
+
+NETNS_DIR = Path("/run/netns")
+
+_own: int | None = None
+
+
+def own() -> int:
+    """A descriptor of the namespace that this process started in; opened once, used to come back."""
+    global _own
+    if _own is None:
+        _own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    return _own
+
+
+def require_root() -> None:
+    """MachineError unless this process may make namespaces."""
+    if os.geteuid() != 0:
+        raise MachineError(
+            "this needs root: network namespaces and devices are made by the kernel for root alone",
+            hint="run the same command with sudo",
+        )
+
+
+def path(name: str) -> Path:
+    """Where the namespace is mounted."""
+    return NETNS_DIR / name
+
+
+def names() -> list[str]:
+    """All named namespaces of this machine, sorted (what `ip netns` lists)."""
+    try:
+        return sorted(os.listdir(NETNS_DIR))
+    except FileNotFoundError:
+        return []
+
+
+def open_fd(name: str) -> int | None:
+    """A descriptor of the named namespace, to be closed by the caller; None if there is none.
+
+    A mount point whose namespace was never mounted (a creation cut short) counts as none.
+    """
+    try:
+        fd = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    if os.fstat(fd).st_dev == os.stat("/proc/self/ns/net").st_dev:
+        return fd
+    os.close(fd)
+    return None
+
+
+def inode(name: str) -> int | None:
+    """The namespace's identity (the number in `readlink /proc/PID/ns/net`), or None if it does not exist."""
+    fd = open_fd(name)
+    if fd is None:
+        return None
+    try:
+        return os.fstat(fd).st_ino
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def entered(where: str | int) -> Iterator[None]:
+    """Run the body with this thread in the namespace (a name, or an open descriptor), and come back whatever happens."""
+    home = own()
+    fd = open_fd(where) if isinstance(where, str) else where
+    if fd is None:
+        raise KernelError(f"there is no network namespace {where!r}", errno_=errno.ENOENT)
+    try:
+        syscalls.setns(fd)
+        try:
+            yield
+        finally:
+            syscalls.setns(home)
+    finally:
+        if isinstance(where, str):
+            os.close(fd)
+
+
+def prepare() -> None:
+    """Make /run/netns a shared mount as iproute2 does, so that a deletion reaches every mount namespace."""
+    NETNS_DIR.mkdir(mode=0o755, exist_ok=True)
+    target = str(NETNS_DIR)
+    try:
+        syscalls.mount("", target, syscalls.MS_SHARED | syscalls.MS_REC)
+    except OSError as e:
+        if e.errno != errno.EINVAL:  # EINVAL: not a mount point yet
+            raise
+        syscalls.mount(target, target, syscalls.MS_BIND | syscalls.MS_REC)
+        syscalls.mount("", target, syscalls.MS_SHARED | syscalls.MS_REC)
+
+
+def create(name: str) -> int:
+    """Make the namespace `name` and return a descriptor of it. KernelError if the name is taken."""
+    home = own()
+    target = path(name)
+    try:
+        os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    except FileExistsError:
+        fd = open_fd(name)
+        if fd is not None:
+            os.close(fd)
+            raise KernelError(f"namespace {name!r} exists already", errno_=errno.EEXIST) from None
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        try:
+            syscalls.mount("/proc/thread-self/ns/net", str(target), syscalls.MS_BIND)
+            return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            syscalls.setns(home)
+    except OSError:
+        with contextlib.suppress(OSError):
+            target.unlink()
+        raise
+
+
+def delete(name: str) -> bool:
+    """Unmount and remove the name; the kernel frees the namespace when its last user is gone. False if there was none."""
+    target = path(name)
+    try:
+        syscalls.umount(str(target))
+    except OSError as e:
+        if e.errno not in (errno.EINVAL, errno.ENOENT):  # EINVAL: never mounted
+            raise
+    try:
+        target.unlink()
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,0 +1,273 @@
+"""Processes: started in a namespace, known by number and start time, signalled through pidfds.
+
+A number alone is no identity, because the kernel gives it out again; with the start time it is. Nothing here looks at
+names. Facts: proc(5), pidfd_open(2), prctl(2), setsid(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import shlex
+import signal
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from netlab.base.errors import KernelError
+from netlab.kernel import netns as namespaces
+from netlab.kernel import syscalls
+
+#: what the child reports when it could not become the program: which step, and why
+_STEPS = ("setsid", "namespace", "log", "directory", "command")
+
+
+class Identity(NamedTuple):
+    """A process, once and for all. start_time: clock ticks from boot (field 22 of /proc/PID/stat)."""
+
+    pid: int
+    start_time: int
+
+
+class Entry(NamedTuple):
+    """A row of the process table. session: number of the session's leader, alive or not; zombie: dead, not yet reaped."""
+
+    identity: Identity
+    parent: int
+    session: int
+    zombie: bool
+
+
+def entry(pid: int) -> Entry | None:
+    """What /proc says of that number now, or None if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # the second field is the program's name in brackets, and may itself have brackets and blanks
+    fields = text[text.rindex(b")") + 2 :].split()
+    return Entry(Identity(pid, int(fields[19])), int(fields[1]), int(fields[3]), fields[0] in (b"Z", b"X"))
+
+
+def table() -> Iterator[Entry]:
+    """All processes of this PID namespace."""
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            row = entry(int(name))
+            if row is not None:
+                yield row
+
+
+def identify(pid: int) -> Identity | None:
+    """The identity of the process that has this number now."""
+    row = entry(pid)
+    return None if row is None else row.identity
+
+
+def alive(identity: Identity) -> bool:
+    """Whether that very process runs; a zombie does not."""
+    row = entry(identity.pid)
+    return row is not None and row.identity == identity and not row.zombie
+
+
+def open_pidfd(identity: Identity) -> int | None:
+    """A pidfd of that very process, to be closed by the caller; None if it is gone."""
+    try:
+        fd = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        return None
+    # the number cannot change hands any more: if it is the right one now, the descriptor is
+    if identify(identity.pid) == identity:
+        return fd
+    os.close(fd)
+    return None
+
+
+def send(identity: Identity, number: int) -> bool:
+    """Signal that very process. False if it is gone."""
+    fd = open_pidfd(identity)
+    if fd is None:
+        return False
+    try:
+        signal.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def stop(identities: Iterable[Identity], grace: float = 2.0, *, kill_wait: float = 2.0) -> list[Identity]:
+    """TERM, `grace` seconds, KILL, `kill_wait` seconds. Returns those that even so did not end (stuck in the kernel)."""
+    fds: dict[int, Identity] = {}
+    try:
+        for identity in dict.fromkeys(identities):
+            fd = open_pidfd(identity)
+            if fd is not None:
+                fds[fd] = identity
+        for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, kill_wait)):
+            for fd in fds:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(fd, number)
+            _wait_and_close(fds, seconds)
+            if not fds:
+                break
+        return list(fds.values())
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _wait_and_close(fds: dict[int, Identity], seconds: float) -> None:
+    """Wait until the processes have ended, dropping each that has; a pidfd is readable from then on."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    deadline = time.monotonic() + seconds
+    while fds:
+        ended = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if not ended:
+            return
+        for fd, _ in ended:
+            poll.unregister(fd)
+            with contextlib.suppress(ChildProcessError):  # if it was a child of ours, leave no zombie
+                os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOHANG)
+            os.close(fd)
+            del fds[fd]
+
+
+def inside(netns_inodes: Collection[int]) -> list[tuple[Identity, str]]:
+    """Processes whose network namespace is one of those (`netns.inode`), with their command lines; never the caller."""
+    found: list[tuple[Identity, str]] = []
+    for row in table():
+        pid = row.identity.pid
+        try:
+            if pid == os.getpid() or os.stat(f"/proc/{pid}/ns/net").st_ino not in netns_inodes:
+                continue
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().rstrip(b"\0").split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):  # gone, or a zombie, which has no namespace
+            continue
+        except PermissionError:  # somebody else's, and we are not root
+            continue
+        if identify(pid) == row.identity:
+            found.append((row.identity, shlex.join(word.decode(errors="replace") for word in words)))
+    return sorted(found)
+
+
+class Spawning:
+    """A child between fork and exec. `confirm` waits for the exec, so that many may be on their way at once."""
+
+    def __init__(self, pid: int, report: int, argv: Sequence[str], subjects: Mapping[str, object]) -> None:
+        self.pid = pid
+        self._report = report
+        self._argv, self._subjects = argv, subjects
+
+    def confirm(self) -> int:
+        """The child's number, once it runs the program. KernelError names the step that failed; then it is reaped."""
+        with open(self._report, "rb") as file:
+            said = file.read()  # closed by a successful exec: an empty report means success
+        if not said:
+            return self.pid
+        os.waitpid(self.pid, 0)
+        step, number = _STEPS[said[0]], int.from_bytes(said[1:], "big")
+        subject = self._subjects.get(step, "")
+        raise KernelError(f"{step} {subject}: {os.strerror(number)}", errno_=number, item=shlex.join(self._argv))
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    netns: str | int | None,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | str = "/",
+    pdeathsig: bool = True,
+) -> int:
+    """Start a program in a namespace and return its number; it has been executed when this returns.
+
+    It leads a session of its own, reads /dev/null and appends what it prints to `log`. env: added to ours.
+    pdeathsig: the kernel kills it when the calling *thread* ends, so call from a thread that lives as long as the
+    process should. (execve forgets that for set-user-ID programs and those with file capabilities.) It is our child:
+    the caller reaps it. KernelError names the step that failed: namespace, log, directory or command.
+
+    This forks, because no posix_spawn attribute and no flag of subprocess asks for a death signal, and an
+    intermediate `setpriv` could not see that its parent had died before. For single-threaded callers.
+    """
+    return begin(argv, netns=netns, log=log, env=env, cwd=cwd, pdeathsig=pdeathsig).confirm()
+
+
+def begin(
+    argv: Sequence[str],
+    *,
+    netns: str | int | None,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | str = "/",
+    pdeathsig: bool = True,
+) -> Spawning:
+    """The first half of `spawn`: has forked when it returns. Call `confirm` in any case; it closes the report."""
+    fd = namespaces.open_fd(netns) if isinstance(netns, str) else netns
+    if isinstance(netns, str) and fd is None:
+        raise KernelError(f"there is no network namespace {netns!r}", errno_=errno.ENOENT)
+    report, reported = os.pipe()
+    # until exec a signal for the child would run our handlers, and write to our wakeup descriptor
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _become(argv, fd, log, {**os.environ, **(env or {})}, cwd, parent if pdeathsig else 0, reported, blocked)
+    except BaseException:
+        os.close(report)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        os.close(reported)
+        if isinstance(netns, str) and fd is not None:
+            os.close(fd)
+    return Spawning(pid, report, argv, {"namespace": netns, "log": log, "directory": cwd, "command": argv[0]})
+
+
+def _become(
+    argv: Sequence[str],
+    netns: int | None,
+    log: Path,
+    env: Mapping[str, str],
+    cwd: Path | str,
+    parent: int,
+    reported: int,
+    mask: Collection[int],
+) -> NoReturn:
+    """The child's side of `spawn`; never returns. parent: end with this process, 0 for no one."""
+    step = 0
+    try:
+        os.setsid()
+        if parent:
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # it died before we asked
+                os._exit(1)
+        step = 1
+        if netns is not None:
+            syscalls.setns(netns)
+        step = 2
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        step = 3
+        os.chdir(cwd)
+        step = 4
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            if signal.getsignal(number) is not signal.SIG_DFL:  # Python ignores SIGPIPE, and exec keeps that
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.execvpe(argv[0], list(argv), dict(env))
+    except OSError as e:
+        os.write(reported, bytes([step]) + (e.errno or 0).to_bytes(4, "big"))
+    finally:
+        os._exit(127)

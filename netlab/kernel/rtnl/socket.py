@@ -1,0 +1,104 @@
+"""A netlink socket that belongs to one namespace: send requests in batches, gather refusals, dump tables."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+from netlab.kernel import netns
+from netlab.kernel.rtnl import wire
+from netlab.kernel.rtnl.encode import Request
+
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11  # linux/netlink.h
+#: requests per sendmsg; each refused one puts up to 100 bytes into the receive buffer of 208 KiB
+BATCH = 128
+RECEIVE = 1 << 16
+
+
+class Refused(Exception):
+    """One request was refused: `at` is its position in what was sent, `said` the kernel's own explanation, if any."""
+
+    def __init__(self, at: int, number: int, said: str) -> None:
+        super().__init__(f"{os.strerror(number)}{': ' + said if said else ''}")
+        self.at, self.errno, self.said = at, number, said
+
+
+class Netlink:
+    """NETLINK_ROUTE in the namespace behind `fd`. Use as a context manager, or close it."""
+
+    def __init__(self, fd: int) -> None:
+        with netns.entered(fd):
+            self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
+            self._sock.setsockopt(SOL_NETLINK, option, 1)
+        self._seq = 0
+
+    def __enter__(self) -> Netlink:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._sock.close()
+
+    def send(self, requests: Sequence[Request]) -> list[Refused]:
+        """Send all, in order. The kernel goes on after a refusal; the refusals come back in order."""
+        refused: list[Refused] = []
+        for start in range(0, len(requests), BATCH):
+            refused += self._batch(requests[start : start + BATCH], start)
+        return refused
+
+    def _batch(self, batch: Sequence[Request], start: int) -> list[Refused]:
+        first = self._seq + 1
+        self._seq += len(batch)
+        last = len(batch) - 1
+        # only the last is acknowledged: a refusal is answered whether asked for or not
+        self._sock.send(
+            b"".join(
+                wire.message(kind, flags | (wire.NLM_F_ACK if i == last else 0), first + i, body)
+                for i, (kind, flags, body) in enumerate(batch)
+            )
+        )
+        refused = []
+        done = False
+        while not done:
+            for kind, flags, seq, body in wire.messages(self._sock.recv(RECEIVE)):
+                if kind != wire.NLMSG_ERROR or seq < first:
+                    continue
+                number = -struct.unpack_from("=i", body)[0]
+                if number:
+                    refused.append(Refused(start + seq - first, number, _said(flags, body)))
+                done = seq == self._seq
+        return refused
+
+    def dump(self, kind: int, body: bytes) -> Iterator[memoryview]:
+        """Bodies of all the messages that answer a dump request. A family that the kernel lacks gives none."""
+        self._seq += 1
+        seq = self._seq
+        self._sock.send(wire.message(kind, wire.NLM_F_DUMP, seq, body))
+        while True:
+            for answer, _, number, content in wire.messages(self._sock.recv(RECEIVE)):
+                if number != seq:
+                    continue
+                if answer == wire.NLMSG_DONE:
+                    return
+                if answer == wire.NLMSG_ERROR:
+                    code = -struct.unpack_from("=i", content)[0]
+                    if code in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT):
+                        return
+                    raise OSError(code, os.strerror(code))
+                yield content
+
+
+def _said(flags: int, body: memoryview) -> str:
+    """The text of an extended acknowledgement (NLMSGERR_ATTR_MSG), if the kernel gave one."""
+    if not flags & 0x200:  # NLM_F_ACK_TLVS
+        return ""
+    found = wire.attrs(body, 20)
+    return wire.as_text(found[1]) if 1 in found else ""

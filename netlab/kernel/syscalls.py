@@ -1,0 +1,45 @@
+"""The few system calls that Python 3.11 has no door to, with errno turned into OSError."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+CLONE_NEWNET = 0x40000000  # linux/sched.h
+MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 1 << 20  # linux/mount.h
+MNT_DETACH = 2
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_void_p)
+
+
+def _checked(result: int, what: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+
+
+def setns(fd: int, kind: int = CLONE_NEWNET) -> None:
+    """Move the calling thread into the namespace behind `fd` (setns(2))."""
+    _checked(_libc.setns(fd, kind), f"setns({fd})")
+
+
+def unshare(flags: int) -> None:
+    """Give the calling thread fresh namespaces (unshare(2))."""
+    _checked(_libc.unshare(flags), f"unshare({flags:#x})")
+
+
+def mount(source: str, target: str, flags: int, fstype: str = "none") -> None:
+    """mount(2) without data."""
+    _checked(_libc.mount(source.encode(), target.encode(), fstype.encode(), flags, None), f"mount {target}")
+
+
+def umount(target: str, flags: int = MNT_DETACH) -> None:
+    """umount2(2)."""
+    _checked(_libc.umount2(target.encode(), flags), f"umount {target}")
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2) with one number."""
+    _checked(_libc.prctl(option, value, 0, 0, 0), f"prctl({option})")

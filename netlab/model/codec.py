@@ -1,0 +1,119 @@
+"""HostState to JSON and back, lossless: the journal's and `--json`'s form.
+
+Every item is an object with `type` (the class name) and its fields; a kind inside is an object of the same form.
+Fields at their default are left out, so that a journal of a thousand hosts stays small.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import ipaddress
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from netlab import model
+from netlab.model.item import Item
+from netlab.model.state import HostState
+
+_CLASSES: dict[str, type] = {
+    cls.__name__: cls for cls in vars(model).values() if isinstance(cls, type) and dataclasses.is_dataclass(cls)
+}
+
+
+def to_json(value: Any) -> Any:
+    """An item, a state or any part of one as plain JSON data."""
+    if isinstance(value, HostState):
+        return [to_json(item) for item in value]
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    if isinstance(value, tuple):
+        return [to_json(v) for v in value]
+    name = type(value).__name__
+    if name in _CLASSES:
+        out: dict[str, Any] = {"type": name}
+        for attribute, key, default in _fields(type(value)):
+            v = getattr(value, attribute)
+            if v != default or default is dataclasses.MISSING:
+                out[key] = to_json(v)
+        return out
+    return str(value)
+
+
+@functools.cache
+def _fields(cls: type) -> tuple[tuple[str, str, Any], ...]:
+    return tuple((f.name, _key(cls, f.name), f.default) for f in dataclasses.fields(cls))
+
+
+def _key(cls: type, name: str) -> str:
+    # a route's or a set's own `type` would clash with the class name
+    return {model.Route: "route_type", model.Ipset: "set_type"}.get(cls, name) if name == "type" else name
+
+
+def state_from_json(data: list[dict[str, Any]]) -> HostState:
+    """The inverse of `to_json` for a state. ValueError (or KeyError, TypeError) for data that is none."""
+    return HostState(tuple(item_from_json(d) for d in data))
+
+
+def item_from_json(data: dict[str, Any]) -> Item:
+    """The inverse of `to_json` for one item."""
+    item = _object(data)
+    if not isinstance(item, Item):
+        raise ValueError(f"{data.get('type')!r} is not an item")
+    return item
+
+
+def _object(data: dict[str, Any]) -> Any:
+    cls = _CLASSES.get(str(data.get("type")))
+    if cls is None:
+        raise ValueError(f"unknown type {data.get('type')!r}")
+    return cls(**{name: read(data[key]) for key, name, read in _readers(cls) if key in data})
+
+
+@functools.cache
+def _readers(cls: type) -> tuple[tuple[str, str, Callable[[Any], Any]], ...]:
+    hints = typing.get_type_hints(cls)
+    return tuple((key, name, _reader(hints[name])) for name, key, _ in _fields(cls))
+
+
+def _reader(hint: Any) -> Callable[[Any], Any]:
+    """A function from JSON data to a value of the annotated type."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal or hint in (str, int, float, bool):
+        return _same
+    if origin is tuple:
+        if len(args) == 2 and args[1] is Ellipsis:
+            inner = _reader(args[0])
+            return lambda data: tuple(inner(d) for d in data)
+        each = [_reader(a) for a in args]
+        return lambda data: tuple(read(d) for read, d in zip(each, data, strict=True))
+    if origin in (typing.Union, types.UnionType):
+        rest = [a for a in args if a is not type(None)]
+        read = _union(rest)
+        return lambda data: None if data is None else read(data)
+    if hint in _FROM_TEXT:
+        return _FROM_TEXT[hint]
+    return _object
+
+
+def _union(kinds: list[Any]) -> Callable[[Any], Any]:
+    if len(kinds) == 1:
+        return _reader(kinds[0])
+    for parse, family in _FAMILIES.items():
+        if set(kinds) == set(family):
+            return parse
+    return _object
+
+
+def _same(data: Any) -> Any:
+    return data
+
+
+_FAMILIES: dict[Callable[[Any], Any], tuple[type, type]] = {
+    ipaddress.ip_address: (ipaddress.IPv4Address, ipaddress.IPv6Address),
+    ipaddress.ip_interface: (ipaddress.IPv4Interface, ipaddress.IPv6Interface),
+    ipaddress.ip_network: (ipaddress.IPv4Network, ipaddress.IPv6Network),
+}
+_FROM_TEXT: dict[Any, Callable[[Any], Any]] = {cls: parse for parse, pair in _FAMILIES.items() for cls in pair}

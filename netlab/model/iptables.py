@@ -1,0 +1,259 @@
+"""iptables as values: chains of rules in the canonical spelling of `iptables-save`, so that text compares.
+
+A built-in chain (PREROUTING, FORWARD, …) is shared between owners. An owner's rules in it stand in order of their
+precedence (lower first, whoever comes first); rules that nobody declared are left where they are. A chain of one's own
+belongs to its owner whole.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from netlab.model.item import Item, Key
+
+BUILTIN: dict[str, tuple[str, ...]] = {
+    "raw": ("PREROUTING", "OUTPUT"),
+    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
+    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+}
+TABLES = tuple(BUILTIN)
+#: the kernel's limit for a chain's name is 29 with the closing NUL (XT_EXTENSION_MAXNAMELEN)
+CHAIN_NAME_MAX = 28
+
+#: declared order of the jumps out of the built-in chains, by target; what is not listed has 500
+PRECEDENCE = {"cali-": 100, "KUBE-": 200, "FLANNEL-": 300, "DOCKER": 400}
+PRECEDENCE_DEFAULT = 500
+
+_ALIASES = {
+    "--source": "-s", "--src": "-s", "--destination": "-d", "--dst": "-d", "--in-interface": "-i",
+    "--out-interface": "-o", "--protocol": "-p", "--proto": "-p", "--match": "-m", "--jump": "-j", "--goto": "-g",
+    "--source-port": "--sport", "--destination-port": "--dport",
+    "--source-ports": "--sports", "--destination-ports": "--dports",
+}  # fmt: skip
+_PROTOCOLS = {"icmpv6": "ipv6-icmp", "1": "icmp", "6": "tcp", "17": "udp", "58": "ipv6-icmp", "132": "sctp"}
+_BASE = ("-s", "-d", "-i", "-o", "-p")
+#: options that belong to a protocol's own match, which `-p tcp --dport 80` loads without a word
+_IMPLICIT = {
+    "--dport": None, "--sport": None, "--syn": None, "--tcp-flags": None, "--icmp-type": "icmp", "--icmpv6-type": "icmp6",
+}  # fmt: skip
+_CTSTATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT")
+
+
+def _network(text: str) -> str | None:
+    network = ipaddress.ip_network(text, strict=False)
+    return None if network.prefixlen == 0 else str(network)
+
+
+def canonical(args: str | Sequence[str]) -> tuple[str, ...]:
+    """A rule's arguments without `-A CHAIN`, in the order and spelling of `iptables-save`.
+
+    ValueError for what is no rule: an option without a value, an address that is none, an unknown word.
+    """
+    words = shlex.split(args) if isinstance(args, str) else list(args)
+    base: dict[str, tuple[str, ...]] = {}
+    matches: list[str] = []
+    target: list[str] = []
+    loaded: list[str] = []
+    protocol = ""
+    where = matches
+    i = 0
+
+    def value(option: str) -> str:
+        nonlocal i
+        i += 1
+        if i >= len(words):
+            raise ValueError(f"iptables option {option} needs a value")
+        return words[i]
+
+    while i < len(words):
+        negated = words[i] == "!"
+        if negated:
+            i += 1
+            if i >= len(words):
+                raise ValueError("iptables rule ends with '!'")
+        option = _ALIASES.get(words[i], words[i])
+        bang = ("!",) if negated else ()
+        if option in _BASE:
+            text = value(option)
+            if option in ("-s", "-d"):
+                network = _network(text)
+                if network is None:
+                    i += 1
+                    continue
+                text = network
+            if option == "-p":
+                protocol = text = _PROTOCOLS.get(text.lower(), text.lower())
+                if text == "all":
+                    i += 1
+                    continue
+            base[option] = (*bang, option, text)
+        elif option == "-m":
+            name = value(option)
+            loaded.append(name)
+            matches += ["-m", name]
+        elif option in ("-j", "-g"):
+            target += [option, value(option)]
+            where = target
+        elif option.startswith("-"):
+            if option in _IMPLICIT and where is matches:
+                match = _IMPLICIT[option] or protocol
+                if match and match not in loaded:
+                    loaded.append(match)
+                    matches += ["-m", match]
+            where += [*bang, option]
+            if option == "--syn":
+                where[-1:] = ["--tcp-flags", "FIN,SYN,RST,ACK", "SYN"]
+            while i + 1 < len(words) and words[i + 1] != "!" and not words[i + 1].startswith("-"):
+                i += 1
+                where.append(words[i])
+            _respell(where)
+        else:
+            raise ValueError(f"{option!r} is not an iptables option")
+        i += 1
+    out = [word for option in _BASE for word in base.get(option, ())]
+    return (*out, *matches, *target)
+
+
+def _respell(words: list[str]) -> None:
+    """Spell the option and value at the end of `words` as iptables-save does."""
+    if len(words) < 2:
+        return
+    option, text = words[-2], words[-1]
+    if option in ("--ctstate", "--state"):
+        given = set(text.upper().split(","))
+        words[-1] = ",".join([s for s in _CTSTATES if s in given] + sorted(given - set(_CTSTATES)))
+    elif option in ("--set-mark", "--set-xmark", "--mark", "--or-mark"):
+        number, _, mask = text.partition("/")
+        word = hex(int(number, 0))
+        if option == "--set-mark":
+            # --set-mark clears what it sets: value/mask is spelt value/(mask | value) as xmark
+            both = int(mask, 0) | int(number, 0) if mask else 0xFFFFFFFF
+            words[-2:] = ["--set-xmark", f"{word}/{hex(both)}"]
+        elif option == "--or-mark":
+            words[-2:] = ["--set-xmark", f"{word}/{word}"]
+        elif mask:
+            words[-1] = f"{word}/{hex(int(mask, 0))}"
+        else:
+            words[-1] = word if option == "--mark" else f"{word}/0xffffffff"
+
+
+def precedence_of(args: Sequence[str]) -> int:
+    """The declared precedence of a rule in a built-in chain, by the chain that it jumps to."""
+    for option, name in zip(args, args[1:], strict=False):
+        if option in ("-j", "-g"):
+            for prefix, rank in PRECEDENCE.items():
+                if name.startswith(prefix):
+                    return rank
+    return PRECEDENCE_DEFAULT
+
+
+def quoted(args: Iterable[str]) -> str:
+    """Arguments as one line of an iptables-restore file: double quotes around what needs them."""
+    return " ".join(
+        word if word and not set(word) & set(" \t\"'\\") else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        for word in args
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class IptablesRule:
+    """One rule: its canonical arguments, and why it is there (which does not take part in equality)."""
+
+    args: tuple[str, ...]
+    why: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "args", canonical(self.args))
+
+    @classmethod
+    def of(cls, text: str, *, why: str = "") -> IptablesRule:
+        """From a line such as `-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE`."""
+        return cls(tuple(shlex.split(text)), why)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IptablesRule) and self.args == other.args
+
+    def __hash__(self) -> int:
+        return hash(self.args)
+
+    def __str__(self) -> str:
+        return quoted(self.args)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain(Item):
+    """A chain, or an owner's rules in a built-in one. policy: of a built-in chain, None to leave it as it is."""
+
+    RANK: ClassVar[int] = 110
+    NOUN: ClassVar[str] = "chain"
+
+    family: Literal[4, 6]
+    table: str
+    name: str
+    policy: Literal["ACCEPT", "DROP"] | None = None
+    rules: tuple[IptablesRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.table not in BUILTIN:
+            raise ValueError(f"iptables has no table {self.table!r} (raw, mangle, nat, filter)")
+        if not self.name or len(self.name.encode()) > CHAIN_NAME_MAX or any(c.isspace() for c in self.name):
+            raise ValueError(f"chain name {self.name!r} must have 1 to {CHAIN_NAME_MAX} bytes and no white space")
+        if self.policy and not self.builtin:
+            raise ValueError(f"chain {self.name} is not built in and can have no policy")
+
+    @property
+    def builtin(self) -> bool:
+        """Whether the chain exists by itself and is shared."""
+        return self.name in BUILTIN[self.table]
+
+    @property
+    def key(self) -> Key:
+        return (self.family, TABLES.index(self.table), int(self.builtin), self.name)
+
+    def met_by(self, actual: Item) -> bool:
+        if not isinstance(actual, Chain) or self.key != actual.key:
+            return False
+        if not self.builtin:
+            return self.rules == actual.rules
+        return (self.policy is None or self.policy == actual.policy) and merged(
+            actual.rules, self.rules, self.rules
+        ) == (actual.rules)
+
+    def __str__(self) -> str:
+        return f"chain {self.name} in {self.table} (IPv{self.family})"
+
+
+def merged(
+    actual: Sequence[IptablesRule], owned: Iterable[IptablesRule], wanted: Sequence[IptablesRule]
+) -> tuple[IptablesRule, ...]:
+    """A built-in chain as it should be: others' rules as they stand, ours (`owned`) replaced by `wanted`.
+
+    A rule that is in its right place already stays there, so that its counters live on.
+    """
+    wanted = sorted(wanted, key=lambda rule: precedence_of(rule.args))
+    ours = set(owned) | set(wanted)
+    others = [rule for rule in actual if rule not in ours]
+    kept = tuple(rule for rule in actual if rule in ours)
+    if list(kept) == wanted and _in_order(actual, ours):
+        return tuple(actual)
+    result = list(others)
+    for rule in reversed(wanted):
+        rank = precedence_of(rule.args)
+        at = next((i for i, o in enumerate(result) if precedence_of(o.args) >= rank), len(result))
+        result.insert(at, rule)
+    return tuple(result)
+
+
+def _in_order(actual: Sequence[IptablesRule], ours: set[IptablesRule]) -> bool:
+    """Whether each of our rules stands behind all of lower declared precedence."""
+    for i, rule in enumerate(actual):
+        if rule in ours:
+            rank = precedence_of(rule.args)
+            if any(precedence_of(o.args) < rank for o in actual[i + 1 :] if o not in ours):
+                return False
+    return True

@@ -1,0 +1,46 @@
+"""IPVS virtual services and their destinations (ipvsadm(8))."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from netlab.base.addresses import Address
+from netlab.model.item import Item, Key, address_key
+
+
+@dataclass(frozen=True, slots=True)
+class IpvsDestination:
+    """A real server behind a virtual service. weight 0: no new connections."""
+
+    address: Address
+    port: int
+    weight: int = 1
+    method: Literal["masq", "tunnel", "route"] = "masq"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IpvsService(Item):
+    """A virtual service. scheduler: rr, wrr, lc, sh, …; persistence: seconds, 0 for none."""
+
+    RANK: ClassVar[int] = 100
+    NOUN: ClassVar[str] = "ipvs"
+
+    protocol: Literal["tcp", "udp", "sctp"]
+    address: Address
+    port: int
+    scheduler: str = "rr"
+    persistence: int = 0
+    destinations: tuple[IpvsDestination, ...] = ()
+
+    def __post_init__(self) -> None:
+        ordered = sorted(self.destinations, key=lambda d: (address_key(d.address), d.port))
+        object.__setattr__(self, "destinations", tuple(ordered))
+
+    @property
+    def key(self) -> Key:
+        return (self.protocol, *address_key(self.address), self.port)
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"ipvs {self.protocol} {host}:{self.port}"
