@@ -10,7 +10,8 @@ child subreaper (prctl(2)) it inherits what its children leave behind, so SIGCHL
 "no child left" is a fact of the kernel. Its direct children are killed by the kernel if it is itself (PDEATHSIG).
 
 SIGTERM, SIGINT: stop everything (TERM, 2 s, KILL), exit 0. SIGHUP: read the file again; stop what was removed or
-changed, start what is new, failed or has exited by an error, leave the rest alone. Standard library only, for the sake of its start.
+changed, start what is new, has failed or has exited by an error, leave the rest alone. Standard library only: it is to
+start fast.
 """
 
 from __future__ import annotations
@@ -284,7 +285,7 @@ class Supervisor:
         return remaining
 
     def _kill_former(self) -> None:
-        """Kill what is left in the sessions of ended processes: nobody's children would keep the ports of the next start.
+        """Kill what is left in the sessions of ended processes: orphans would keep the ports of the next start.
 
         A session's number is not given out as long as it has members, so a match is a descendant of ours.
         """
@@ -310,7 +311,7 @@ class Supervisor:
             self._signal_strays(signal.SIGKILL)
 
     def _publish(self) -> None:
-        """Write supervised.json if it would differ. `settled`: nothing is on its way out, everything due was started."""
+        """Write supervised.json if it would differ. `settled`: nothing is to end, all that was due is started."""
         settled = all(p.kill_at is None and p.due != 0.0 for p in self.processes.values())
         state = {
             "reads": self.reads, "loaded": self.loaded, "settled": settled, "error": self.error,

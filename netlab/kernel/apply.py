@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from netlab.kernel.ledger import Claims, Ledger, joined
+from netlab.kernel.ledger import Ledger, joined
+from netlab.model.claims import Claims
 from netlab.model.diff import Op, doomed, plan, without_devices
 from netlab.model.iptables import Chain
 from netlab.model.item import Item
@@ -125,9 +126,7 @@ class Kernel:
             if fresh:
                 before[ns] = {**fresh, **before.get(ns, {})}
         actual = _cut_cables(actual, wanted, was)
-        plans = {
-            ns: plan(actual.get(ns, HostState()), wanted[ns], was=was[ns], before=before.get(ns)) for ns in wanted
-        }
+        plans = {ns: plan(actual.get(ns, HostState()), wanted[ns], was=was[ns], before=before.get(ns)) for ns in wanted}
         return {ns: ops for ns, ops in plans.items() if ops}, before
 
 

@@ -38,7 +38,7 @@ class Completed(NamedTuple):
 
 def missing(tool: str) -> MachineError:
     """The error for a tool that is not installed, with the command that brings it."""
-    name = os.path.basename(tool)
+    name = tool.rpartition("/")[2]
     package = PACKAGES.get(name)
     return MachineError(f"{name} is not installed", hint=f"apt-get install {package}" if package else None)
 

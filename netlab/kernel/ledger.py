@@ -6,18 +6,10 @@ has obeyed (with what is claimed now).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from netlab.model.claims import Claims
 from netlab.model.state import HostState
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """states: by namespace, what the owner asked for there; before: by namespace, sysctls as they were before it."""
-
-    states: dict[str, HostState] = field(default_factory=dict)
-    before: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 class Ledger(Protocol):

@@ -16,7 +16,7 @@ from netlab.kernel.apply import States
 from netlab.kernel.rtnl import decode, encode, wire
 from netlab.kernel.rtnl.encode import Indices, Request
 from netlab.kernel.rtnl.socket import Netlink
-from netlab.model.diff import Change, Create, Delete, Op
+from netlab.model.diff import Change, Create, Delete, Op, stage_of
 from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
@@ -215,10 +215,10 @@ class LinuxBackend:
             for place in places.values():
                 place.indices.netns_fd = fds
             for ns, ops in plans.items():
-                self._run(places[ns], [op for op in ops if _stage(op) == 0])
-            self._links(places, {ns: [op for op in ops if _stage(op) == 1] for ns, ops in plans.items()})
+                self._run(places[ns], [op for op in ops if stage_of(op) == 0])
+            self._links(places, {ns: [op for op in ops if stage_of(op) == 1] for ns, ops in plans.items()})
             for ns, ops in plans.items():
-                self._run(places[ns], [op for op in ops if _stage(op) == 2])
+                self._run(places[ns], [op for op in ops if stage_of(op) == 2])
 
     def _links(self, places: Mapping[str, _Place], plans: Mapping[str, list[Op]]) -> None:
         """Make and change devices. A veth pair is made once, from the side that holds more of them."""
@@ -351,7 +351,7 @@ class LinuxBackend:
 
         firewall = self._firewall()
         for (family, _), text in restore_blocks(ops).items():
-            firewall.restore(place.fd, family, text)
+            firewall.restore(place.fd, 4 if family == 4 else 6, text)
             self._tick()
 
 
@@ -368,15 +368,6 @@ def _allow_files(count: int) -> None:
                 hint=f"raise the limit first: ulimit -Hn {count}",
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
-
-
-def _stage(op: Op) -> int:
-    """0 before devices are made, 1 devices, 2 after: each stage is done in all namespaces before the next."""
-    if isinstance(op.item, Link):
-        return 0 if isinstance(op, Delete) else 1
-    if isinstance(op.item, Sysctl) and op.item.device is None:
-        return 0
-    return 0 if isinstance(op, Delete) and not isinstance(op.item, Chain | Ipset) else 2
 
 
 def _finish(link: Link, indices: Indices) -> list[Request]:
@@ -461,4 +452,3 @@ def _unambiguous(items: Iterable[Item]) -> list[Item]:
     for item in items:
         seen.setdefault(item.order, item)
     return list(seen.values())
-

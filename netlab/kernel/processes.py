@@ -33,7 +33,7 @@ class Identity(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A row of the process table. session: number of the session's leader, alive or not; zombie: dead, not yet reaped."""
+    """A row of the process table. session: its leader's number, be that alive or not; zombie: dead, not yet reaped."""
 
     identity: Identity
     parent: int
@@ -41,11 +41,15 @@ class Entry(NamedTuple):
     zombie: bool
 
 
+def _contents(path: str) -> bytes:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb", buffering=0) as file:
+        return file.read()
+
+
 def entry(pid: int) -> Entry | None:
     """What /proc says of that number now, or None if there is no such process."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            text = file.read()
+        text = _contents(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # the second field is the program's name in brackets, and may itself have brackets and blanks
@@ -55,11 +59,12 @@ def entry(pid: int) -> Entry | None:
 
 def table() -> Iterator[Entry]:
     """All processes of this PID namespace."""
-    for name in os.listdir("/proc"):
-        if name.isdecimal():
-            row = entry(int(name))
-            if row is not None:
-                yield row
+    with os.scandir("/proc") as listed:
+        numbers = [int(found.name) for found in listed if found.name.isdecimal()]
+    for pid in numbers:
+        row = entry(pid)
+        if row is not None:
+            yield row
 
 
 def identify(pid: int) -> Identity | None:
@@ -102,7 +107,7 @@ def send(identity: Identity, number: int) -> bool:
 
 
 def stop(identities: Iterable[Identity], grace: float = 2.0, *, kill_wait: float = 2.0) -> list[Identity]:
-    """TERM, `grace` seconds, KILL, `kill_wait` seconds. Returns those that even so did not end (stuck in the kernel)."""
+    """TERM, `grace` seconds, KILL, `kill_wait` seconds. Those that even so did not end (stuck in the kernel)."""
     fds: dict[int, Identity] = {}
     try:
         for identity in dict.fromkeys(identities):
@@ -146,10 +151,9 @@ def inside(netns_inodes: Collection[int]) -> list[tuple[Identity, str]]:
     for row in table():
         pid = row.identity.pid
         try:
-            if pid == os.getpid() or os.stat(f"/proc/{pid}/ns/net").st_ino not in netns_inodes:
+            if pid == os.getpid() or Path(f"/proc/{pid}/ns/net").stat().st_ino not in netns_inodes:
                 continue
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                words = file.read().rstrip(b"\0").split(b"\0")
+            words = _contents(f"/proc/{pid}/cmdline").rstrip(b"\0").split(b"\0")
         except (FileNotFoundError, ProcessLookupError):  # gone, or a zombie, which has no namespace
             continue
         except PermissionError:  # somebody else's, and we are not root
@@ -169,7 +173,7 @@ class Spawning:
 
     def confirm(self) -> int:
         """The child's number, once it runs the program. KernelError names the step that failed; then it is reaped."""
-        with open(self._report, "rb") as file:
+        with os.fdopen(self._report, "rb") as file:
             said = file.read()  # closed by a successful exec: an empty report means success
         if not said:
             return self.pid

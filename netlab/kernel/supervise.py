@@ -33,15 +33,16 @@ _LOOK = 0.005
 def python(module: str, *arguments: str) -> list[str]:
     """The command that runs one of our modules that need nothing but the standard library.
 
-    `-S` leaves out site-packages, which more than halves the start of an interpreter; -I ignores the user's environment.
+    -S leaves out site-packages, which more than halves the start of an interpreter; -I ignores the user's environment.
     """
-    root = os.path.dirname(os.path.dirname(os.path.abspath(netlab.__file__)))
-    code = f"import sys, runpy; sys.path.insert(0, {root!r}); runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    root = str(Path(netlab.__file__).resolve().parents[1])
+    run = f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    code = f"import sys, runpy; sys.path.insert(0, {root!r}); {run}"
     return [sys.executable, "-I", "-S", "-c", code, *arguments]
 
 
 def _locked(run_dir: Path) -> int | None:
-    """A descriptor of the lock, now ours, to be closed by the caller; None if somebody holds it. OSError without run_dir."""
+    """A descriptor of the lock, now ours, to be closed by the caller; None if it is held. OSError without run_dir."""
     fd = os.open(run_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,7 +58,7 @@ def supervisor(run_dir: Path) -> Identity | None:
         fd = os.open(run_dir / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    with open(fd) as file:
+    with os.fdopen(fd) as file:
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, and at once given back: two may ask together
             return None
@@ -137,7 +138,7 @@ def _start(run_dir: Path, lock: int, end: float) -> Identity:
         if not high:
             os.close(ready)
     identity = processes.identify(pid)
-    with open(ready, "rb") as file:
+    with os.fdopen(ready, "rb") as file:
         answered, _, _ = select.select([file], [], [], max(0.0, end - time.monotonic()))
         if identity is not None and answered and file.read(1):
             return identity

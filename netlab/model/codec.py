@@ -34,7 +34,7 @@ def to_json(value: Any) -> Any:
     name = type(value).__name__
     if name in _CLASSES:
         out: dict[str, Any] = {"type": name}
-        for attribute, key, default in _fields(type(value)):
+        for attribute, key, default in _fields(_CLASSES[name]):
             v = getattr(value, attribute)
             if v != default or default is dataclasses.MISSING:
                 out[key] = to_json(v)

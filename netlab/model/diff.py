@@ -43,6 +43,19 @@ class Delete:
 
 Op = Create | Change | Delete
 
+
+def stage_of(op: Op) -> int:
+    """0 before devices are made, 1 devices, 2 after. With several namespaces, each stage is done in all before the next.
+
+    Veth pairs join namespaces, so all devices must stand before any address or route needs one.
+    """
+    if isinstance(op.item, Link):
+        return 0 if isinstance(op, Delete) else 1
+    if isinstance(op.item, Sysctl) and op.item.device is None:
+        return 0
+    return 0 if isinstance(op, Delete) and not isinstance(op.item, Chain | Ipset) else 2
+
+
 #: kinds whose options can be set on a living device; any other difference of kind means a new device
 _CHANGEABLE = (Bridge, Wireguard)
 
@@ -140,6 +153,7 @@ def plan(
     removed = sorted((i for i in actual.all(Link) if i.name in dead), key=lambda i: (i.parent is None, i.name))
     early += [Delete(link) for link in removed]
 
+    late += _loopback_down(have, want, mine)
     for item in _creation_order(wanted):
         actual_item = have.get(item.order) if item.order not in gone else None
         if isinstance(item, Chain):
@@ -183,7 +197,11 @@ def _taken_along(actual: HostState, want: Mapping[Key, Item], mine: set[Key]) ->
     gone: set[Key] = set()
     links = {link.name: link for link in actual.all(Link)}
     targets = {item.name: item for item in want.values() if isinstance(item, Link)}
-    going_down = {name for name, t in targets.items() if name in links and links[name].up and not t.up}
+    going_down = {
+        name
+        for name, link in links.items()
+        if link.up and (not targets[name].up if name in targets else link.order in mine and isinstance(link.kind, Loopback))
+    }
     moved = {n for n, t in targets.items() if n in links and links[n].master and links[n].master != t.master}
     for item in actual:
         if (
@@ -235,21 +253,27 @@ def _creation_order(wanted: HostState) -> list[Item]:
     return [*before, *placed.values(), *(i for i in wanted if i.order >= (Link.RANK + 1,))]
 
 
+def _loopback_down(have: Mapping[Key, Item], want: Mapping[Key, Item], mine: Mapping[Key, Item]) -> list[Op]:
+    """`lo` down where it is no longer wanted, before anything is made that would go down with it."""
+    lost = [have[order] for order in mine if order in have and order not in want]
+    return [
+        Change(item, replace(item, up=False))
+        for item in lost
+        if isinstance(item, Link) and isinstance(item.kind, Loopback) and item.up
+    ]
+
+
 def _no_longer_wanted(
     have: Mapping[Key, Item], want: Mapping[Key, Item], mine: Mapping[Key, Item], before: Mapping[str, str]
 ) -> list[Op]:
-    """Sysctls back to what they were before us, and `lo` down."""
+    """Sysctls back to what they were before us."""
     ops: list[Op] = []
     for order in mine:
         item = have.get(order)
-        if order in want or item is None:
-            continue
-        if isinstance(item, Sysctl):
+        if order not in want and isinstance(item, Sysctl):
             old = before.get(item.name)
             if old is not None and old != item.value:
                 ops.append(Change(item, replace(item, value=old)))
-        elif isinstance(item, Link) and isinstance(item.kind, Loopback) and item.up:
-            ops.append(Change(item, replace(item, up=False)))
     return ops
 
 

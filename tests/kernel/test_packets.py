@@ -1,22 +1,28 @@
 """Taps on devices of real namespaces. Needs root; makes two namespaces with a veth between them."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from netlab.base.errors import InputError, KernelError, MachineError
 from netlab.kernel import netns, packets
 from netlab.kernel.packets import Frame, Tap, Taps
+from netlab.lab.capture import packet
+from netlab.lab.capture.packet import Listener
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and packet sockets")
 
+OWN = Path("/proc/thread-self/ns/net")
 PATIENCE = 5.0  # seconds until a wait is given up
 
 
@@ -33,8 +39,8 @@ def pair() -> Iterator[tuple[str, str]]:
         for name in (one, two):
             ip("netns", "add", name)
             undo.callback(ip, "netns", "delete", name)
-            with netns.entered(name), open("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w") as sysctl:
-                sysctl.write("1")
+            with netns.entered(name):
+                Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
         ip("-n", one, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", two)
         for number, name in enumerate((one, two), start=1):
             ip("-n", name, "link", "set", "eth0", "address", f"02:00:00:00:00:0{number}", "up")
@@ -68,15 +74,15 @@ def collect(taps: Taps, enough: Callable[[list[Frame]], bool]) -> list[Frame]:
     return found
 
 
-def test_devices_of_a_namespace(pair: tuple[str, str]):
+def test_devices_of_a_namespace(pair: tuple[str, str]) -> None:
     found = {name: kind for name, _, kind in packets.devices(pair[0])}
     assert found["lo"] == packets.ARPHRD_LOOPBACK and found["eth0"] == packets.ARPHRD_ETHER
     with pytest.raises(KernelError, match="no network namespace"):
         packets.devices("capt-no-such")
 
 
-def test_a_ping_is_seen_at_both_ends_in_order_and_with_directions(pair: tuple[str, str]):
-    home = netns.inode(pair[0]), os.stat("/proc/thread-self/ns/net").st_ino
+def test_a_ping_is_seen_at_both_ends_in_order_and_with_directions(pair: tuple[str, str]) -> None:
+    home = OWN.stat().st_ino
     with Taps.open([(pair[0], "eth0"), (pair[1], "eth0")], "icmp") as taps:
         before = time.time_ns()
         ping(pair[0], "10.9.9.2")
@@ -84,13 +90,18 @@ def test_a_ping_is_seen_at_both_ends_in_order_and_with_directions(pair: tuple[st
         assert [(f.tap, f.outgoing) for f in found] == [(0, True), (1, False), (1, True), (0, False)]
         assert all(before <= f.time_ns <= time.time_ns() for f in found)
         assert found[0].data == found[1].data and found[0].wire_length == len(found[0].data) == 98
-        assert found[0].data[:12] == bytes.fromhex("020000000002" "020000000001")
+        assert found[0].data[:12] == bytes.fromhex("020000000002020000000001")
         assert taps.statistics() == [(2, 0), (2, 0)]
         assert taps.statistics() == [(2, 0), (2, 0)]  # asking does not forget
-    assert home[1] == os.stat("/proc/thread-self/ns/net").st_ino
+    assert OWN.stat().st_ino == home
 
 
-def test_a_filter_lets_pass_only_what_it_says(pair: tuple[str, str]):
+def listener(taps: Taps) -> Listener:
+    """Taps are what a capture session wants (checked by mypy)."""
+    return taps
+
+
+def test_a_filter_lets_pass_only_what_it_says(pair: tuple[str, str]) -> None:
     with Taps.open([(pair[1], "eth0")], "udp dst port 77") as taps:
         send(pair[0], "10.9.9.2", port=76)
         ping(pair[0], "10.9.9.2")
@@ -101,10 +112,10 @@ def test_a_filter_lets_pass_only_what_it_says(pair: tuple[str, str]):
 
 
 @pytest.mark.parametrize("expression", ["", "vlan 10"])
-def test_a_vlan_tag_is_put_back(pair: tuple[str, str], expression: str):
+def test_a_vlan_tag_is_put_back(pair: tuple[str, str], expression: str) -> None:
     """The kernel takes the tag out of a frame that comes in, before any tap: both ends have to look the same."""
-    tagged = bytes.fromhex("020000000002" "020000000001" "8100600a" "88b5") + bytes(46)
-    other = bytes.fromhex("020000000002" "020000000001" "8100600b" "88b5") + bytes(46)
+    tagged = bytes.fromhex("0200000000020200000000018100600a88b5") + bytes(46)
+    other = bytes.fromhex("0200000000020200000000018100600b88b5") + bytes(46)
     with Taps.open([(name, "eth0") for name in pair], expression) as taps:
         with netns.entered(pair[0]), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sender:
             sender.bind(("eth0", 0))
@@ -118,7 +129,7 @@ def test_a_vlan_tag_is_put_back(pair: tuple[str, str], expression: str):
         assert {f.wire_length for f in found} == {len(tagged)}
 
 
-def test_loopback_shows_every_packet_once(pair: tuple[str, str]):
+def test_loopback_shows_every_packet_once(pair: tuple[str, str]) -> None:
     with Taps.open([(pair[0], "lo")], "udp") as taps:
         send(pair[0], "127.0.0.1")
         send(pair[0], "127.0.0.1", port=10)
@@ -126,7 +137,7 @@ def test_loopback_shows_every_packet_once(pair: tuple[str, str]):
         assert [f.outgoing for f in found] == [False, False] and taps.statistics() == [(2, 0)]
 
 
-def test_a_device_without_ethernet_is_recorded_as_bare_ip(pair: tuple[str, str]):
+def test_a_device_without_ethernet_is_recorded_as_bare_ip(pair: tuple[str, str]) -> None:
     try:
         ip("-n", pair[0], "tuntap", "add", "tun0", "mode", "tun")
     except subprocess.CalledProcessError as e:
@@ -149,14 +160,11 @@ def test_a_device_without_ethernet_is_recorded_as_bare_ip(pair: tuple[str, str])
 
 
 def attach_tun(descriptor: int, device: str) -> None:
-    import fcntl
-    import struct
-
     tunsetiff, iff_tun, iff_no_pi = 0x400454CA, 0x0001, 0x1000
     fcntl.ioctl(descriptor, tunsetiff, struct.pack("16sH22x", device.encode(), iff_tun | iff_no_pi))
 
 
-def test_drops_are_counted_when_nobody_reads(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch):
+def test_drops_are_counted_when_nobody_reads(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packets, "RECEIVE_BUFFER", 4096)
     with Taps.open([(pair[1], "eth0")], "udp") as taps:
         send(pair[0], "10.9.9.2", count=200)
@@ -165,7 +173,7 @@ def test_drops_are_counted_when_nobody_reads(pair: tuple[str, str], monkeypatch:
         assert received == 200 and dropped > 0 and len(read) <= received - dropped
 
 
-def test_a_busy_tap_does_not_keep_the_others_waiting(pair: tuple[str, str]):
+def test_a_busy_tap_does_not_keep_the_others_waiting(pair: tuple[str, str]) -> None:
     with Taps.open([(pair[0], "eth0"), (pair[1], "eth0")], "udp") as taps:
         send(pair[0], "10.9.9.2", count=500)
         first_round = list(taps.poll(PATIENCE))
@@ -175,7 +183,7 @@ def test_a_busy_tap_does_not_keep_the_others_waiting(pair: tuple[str, str]):
         assert len(times) == 500 and times == sorted(times)
 
 
-def test_a_device_that_goes_away_falls_silent(pair: tuple[str, str]):
+def test_a_device_that_goes_away_falls_silent(pair: tuple[str, str]) -> None:
     with Taps.open([(pair[0], "eth0"), (pair[1], "lo")], "udp") as taps:
         ip("-n", pair[0], "link", "delete", "eth0")
         assert list(taps.poll(0)) == []
@@ -183,7 +191,13 @@ def test_a_device_that_goes_away_falls_silent(pair: tuple[str, str]):
         assert [f.tap for f in collect(taps, bool)] == [1]
 
 
-def test_what_does_not_exist_is_named(pair: tuple[str, str]):
+def test_both_rooms_mean_the_same_by_link_types_and_sizes() -> None:
+    """kernel and lab may not import each other; what they both know has to agree."""
+    for name in ("LINKTYPE_ETHERNET", "LINKTYPE_RAW", "SNAPLEN"):
+        assert getattr(packets, name) == getattr(packet, name)
+
+
+def test_what_does_not_exist_is_named(pair: tuple[str, str]) -> None:
     with pytest.raises(KernelError, match="has no device 'eth7'"):
         Taps.open([(pair[0], "eth0"), (pair[0], "eth7")])
     with pytest.raises(KernelError, match="no network namespace"):
@@ -194,7 +208,7 @@ needs_tcpdump = pytest.mark.skipif(shutil.which("tcpdump") is None, reason="need
 
 
 @needs_tcpdump
-def test_filters_compile_by_link_type():
+def test_filters_compile_by_link_type() -> None:
     ether = packets.compile_filter("icmp", packets.LINKTYPE_ETHERNET)
     bare = packets.compile_filter("icmp", packets.LINKTYPE_RAW)
     assert ether[0] == (0x28, 0, 0, 12) and ether != bare
@@ -204,12 +218,12 @@ def test_filters_compile_by_link_type():
 
 @needs_tcpdump
 @pytest.mark.parametrize("expression", ["icmpp", "port", "host 300.1.1.1.1", "-w /dev/null", "icmp\0"])
-def test_a_bad_filter_is_the_users_to_correct(expression: str):
-    with pytest.raises(InputError, match="^filter "):
+def test_a_bad_filter_is_the_users_to_correct(expression: str) -> None:
+    with pytest.raises(InputError, match=r"^filter "):
         packets.compile_filter(expression, packets.LINKTYPE_ETHERNET)
 
 
-def test_without_tcpdump_the_machine_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch):
+def test_without_tcpdump_the_machine_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(MachineError) as caught:
         packets.compile_filter("icmp and len > 77", packets.LINKTYPE_ETHERNET)

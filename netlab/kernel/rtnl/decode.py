@@ -108,9 +108,7 @@ def _port(a: Mapping[int, memoryview]) -> BridgePort:
     def flag(number: int, default: bool) -> bool:
         return bool(as_int(a[number])) if number in a else default
 
-    return BridgePort(
-        hairpin=flag(4, False), learning=flag(8, True), flood=flag(9, True), isolated=flag(33, False)
-    )
+    return BridgePort(hairpin=flag(4, False), learning=flag(8, True), flood=flag(9, True), isolated=flag(33, False))
 
 
 def _kind(raw: RawLink, names: Mapping[int, str], peer: Veth) -> Kind:
@@ -344,5 +342,3 @@ def _netem(options: memoryview) -> Netem:
         rate=octets * 8,
         limit=limit,
     )
-
-

@@ -14,6 +14,7 @@ from scapy.layers.dns import dnsqtypes
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
+from scapy.layers.vxlan import VXLAN
 from scapy.packet import NoPayload, Raw
 
 Value = int | str
@@ -71,11 +72,11 @@ def _take(layer: Any, found: list[Level]) -> Any:
         found.append(Level())  # IP in IP
     level = found[-1]
     if name in _READERS:
-        level.fields.update(_READERS[name](_Seen(layer)))
+        level.fields.update(_plain(_READERS[name](_Seen(layer))))
     payload = layer.payload
     if name in _READERS and name != "DNS":
         level.payload = b"" if isinstance(payload, NoPayload) else bytes(payload.original)
-    if name == "VXLAN":
+    if isinstance(layer, VXLAN):  # the import also binds it to its ports, 4789 and Linux's 8472
         found.append(Level(payload=level.payload))
     elif name == "UDP" and FLANNEL_UDP_PORT in (layer.sport, layer.dport):
         inner = _bare_ip(level.payload)
@@ -104,6 +105,13 @@ class _Seen:
         if name not in self._layer.fields:
             raise AttributeError(name)
         return getattr(self._layer, name)
+
+
+def _plain(fields: dict[str, Any]) -> Iterator[tuple[str, Value]]:
+    """Numbers and text only: a header with odd lengths (ARP of some other link) makes scapy give bytes or None."""
+    for key, value in fields.items():
+        if value is not None:
+            yield key, int(value) if isinstance(value, int) else _text(value)
 
 
 def _ether(p: Any) -> dict[str, Value]:
@@ -200,7 +208,9 @@ def _dns(p: Any) -> dict[str, Value]:
 
 
 def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    """Printable text, whatever bytes the packet has for it."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _application(tcp: Any, payload: bytes) -> Iterator[tuple[str, Value]]:
@@ -208,7 +218,7 @@ def _application(tcp: Any, payload: bytes) -> Iterator[tuple[str, Value]]:
     yield "tcp.len", len(payload)
     start = payload[:512].split(b"\r\n", 1)[0]
     if payload.startswith(b"HTTP/1.") or (payload.startswith(_HTTP_METHODS) and b" HTTP/1." in start):
-        yield "http.line", "".join(c if c.isprintable() else "?" for c in start.decode("latin-1"))
+        yield "http.line", _text(start)
     if _BGP_PORT in (tcp.sport, tcp.dport) and payload.startswith(_BGP_MARKER) and len(payload) >= 19:
         yield "bgp.type", _BGP_TYPES.get(payload[18], str(payload[18]))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netlab.lab.capture import decode
+from netlab.lab.capture.merge import time_order
 from netlab.lab.capture.packet import Packet, Place
 
 if TYPE_CHECKING:
@@ -73,21 +74,11 @@ def journeys(packets: Iterable[Packet]) -> list[list[Sighting]]:
     place in the same direction, or WINDOW_NS without a sighting, begin a new one.
     """
     groups: dict[Identity, list[Sighting]] = {}
-    for packet in sorted(packets, key=_in_time):
+    for packet in sorted(packets, key=time_order):
         sighting = Sighting.of(packet)
         groups.setdefault(identity(sighting.levels), []).append(sighting)
     split = [journey for group in groups.values() for journey in _split(group)]
     return sorted(split, key=lambda journey: journey[0].packet.time_ns)
-
-
-def _in_time(packet: Packet) -> tuple[int, int]:
-    """Time, then size where the kernel's time is the same.
-
-    A packet that comes in keeps its time stamp while it rises through tunnel, VLAN and bridge devices of a namespace,
-    and gets smaller there.
-    """
-    size = packet.wire_length
-    return packet.time_ns, size if packet.outgoing else -size
 
 
 def _split(group: Sequence[Sighting]) -> Iterator[list[Sighting]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from netlab.lab.capture import identity
 from netlab.lab.capture.identity import Sighting
+from netlab.lab.capture.merge import time_order
 from netlab.lab.capture.packet import Packet, Place
 
 if TYPE_CHECKING:
@@ -168,8 +169,7 @@ def _settle_ties(journey: Sequence[Sighting], expected: Sequence[Expected]) -> l
         return next((i for i, e in enumerate(expected) if e.is_at(sighting)), len(expected))
 
     def key(sighting: Sighting) -> tuple[int, int, int]:
-        size = sighting.packet.wire_length
-        return sighting.packet.time_ns, size if sighting.packet.outgoing else -size, rank(sighting)
+        return *time_order(sighting.packet), rank(sighting)
 
     return sorted(journey, key=key)
 

@@ -22,8 +22,8 @@ INTERFACES = [
     Interface(TUN, LINKTYPE_RAW),
 ]
 T0 = 1_700_000_000_123_456_789
-IP = bytes.fromhex("4500001c00010000400166dd0a0000010a000002" "0800f7fe00010000")
-ETHER = bytes.fromhex("0242ac110003" "0242ac110002" "0800") + IP
+IP = bytes.fromhex("4500001c00010000400166dd0a0000010a0000020800f7fe00010000")
+ETHER = bytes.fromhex("0242ac1100030242ac1100020800") + IP
 PACKETS = [
     Packet(T0, ETH, True, ETHER, len(ETHER)),
     Packet(T0 + 1, TUN, False, IP, len(IP), LINKTYPE_RAW),
@@ -56,7 +56,7 @@ def tool(*command: str) -> str:
     return done.stdout
 
 
-def test_a_capture_reads_back_as_it_was(capture: Path):
+def test_a_capture_reads_back_as_it_was(capture: Path) -> None:
     assert list(read(capture)) == PACKETS
 
 
@@ -72,11 +72,11 @@ def test_a_capture_reads_back_as_it_was(capture: Path):
         max_size=5,
     )
 )
-def test_any_packets_read_back(packets: list[Packet]):
+def test_any_packets_read_back(packets: list[Packet]) -> None:
     assert list(read_stream(io.BytesIO(written(packets)), "memory")) == packets
 
 
-def test_every_block_is_aligned_and_closed_by_its_length():
+def test_every_block_is_aligned_and_closed_by_its_length() -> None:
     data, offset, kinds = written(PACKETS), 0, []
     while offset < len(data):
         kind, length = struct.unpack_from("<II", data, offset)
@@ -86,12 +86,12 @@ def test_every_block_is_aligned_and_closed_by_its_length():
     assert kinds == [0x0A0D0D0A, 1, 1, 6, 6, 6, 5, 5]
 
 
-def test_packets_of_an_unknown_place_are_refused():
+def test_packets_of_an_unknown_place_are_refused() -> None:
     with pytest.raises(KeyError):
         Writer(io.BytesIO(), INTERFACES).write(Packet(0, Place("x", "y"), True, b"", 0))
 
 
-def test_scapy_reads_it(capture: Path):
+def test_scapy_reads_it(capture: Path) -> None:
     from scapy.utils import RawPcapNgReader
 
     with RawPcapNgReader(str(capture)) as reader:
@@ -103,7 +103,7 @@ def test_scapy_reads_it(capture: Path):
     ]
 
 
-def test_capinfos_finds_interfaces_resolution_and_drops(capture: Path):
+def test_capinfos_finds_interfaces_resolution_and_drops(capture: Path) -> None:
     text = tool("capinfos", "-M", str(capture))
     assert "pcapng" in text and "Number of packets:   3" in text
     for wanted in ("Name = nginx-1:eth0", "Description = nginx-1 eth0", "Time precision = nanoseconds (9)",
@@ -111,7 +111,7 @@ def test_capinfos_finds_interfaces_resolution_and_drops(capture: Path):
         assert wanted in text, text
 
 
-def test_tshark_sees_names_directions_and_nanoseconds(capture: Path):
+def test_tshark_sees_names_directions_and_nanoseconds(capture: Path) -> None:
     text = tool("tshark", "-n", "-r", str(capture), "-T", "json", "-e", "frame.interface_name",
                 "-e", "frame.time_epoch", "-e", "frame.packet_flags_direction", "-e", "ip.dst")  # fmt: skip
     rows = [row["_source"]["layers"] for row in json.loads(text)]

@@ -56,20 +56,20 @@ both_orders = pytest.mark.parametrize("order", ["<", ">"])
 )
 def test_time_stamps_have_the_resolution_of_their_interface(
     order: str, resolution: tuple[tuple[int, bytes], ...], ticks: int, time_ns: int
-):
+) -> None:
     (found,) = packets(section(order) + interface(order, *resolution) + enhanced(order, ticks, b"abc"))
     assert (found.time_ns, found.data, found.place) == (time_ns, b"abc", Place("", "if0"))
 
 
 @both_orders
-def test_a_time_offset_is_added(order: str):
+def test_a_time_offset_is_added(order: str) -> None:
     offset = struct.pack(order + "q", -2)
     (found,) = packets(section(order) + interface(order, (14, offset)) + enhanced(order, 3_000_000, b""))
     assert found.time_ns == 1_000_000_000
 
 
 @both_orders
-def test_simple_legacy_and_unknown_blocks(order: str):
+def test_simple_legacy_and_unknown_blocks(order: str) -> None:
     data = section(order) + interface(order, (2, b"node1:eth0"), snaplen=4)
     data += block(order, 3, struct.pack(order + "I", 9) + b"abcd")
     data += block(order, 0x0BAD, b"whatever")
@@ -79,15 +79,21 @@ def test_simple_legacy_and_unknown_blocks(order: str):
     assert (legacy.data, legacy.time_ns) == (b"xy", 7000)
 
 
-def test_a_second_section_may_have_another_byte_order_and_other_interfaces():
-    data = b"".join(section(o) + interface(o, (2, name)) + enhanced(o, 1, b"") for o, name in (("<", b"a:x"), (">", b"b:y")))
+def test_a_second_section_may_have_another_byte_order_and_other_interfaces() -> None:
+    data = b"".join(
+        section(o) + interface(o, (2, name)) + enhanced(o, 1, b"") for o, name in (("<", b"a:x"), (">", b"b:y"))
+    )
     assert [str(p.place) for p in packets(data)] == ["a:x", "b:y"]
 
 
 @both_orders
 @pytest.mark.parametrize(("magic", "time_ns"), [(0xA1B2C3D4, 1_000_002_000), (0xA1B23C4D, 1_000_000_002)])
-def test_classic_pcap(order: str, magic: int, time_ns: int):
-    data = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65535, 101) + struct.pack(order + "IIII", 1, 2, 3, 60) + b"abc"
+def test_classic_pcap(order: str, magic: int, time_ns: int) -> None:
+    data = (
+        struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65535, 101)
+        + struct.pack(order + "IIII", 1, 2, 3, 60)
+        + b"abc"
+    )
     (found,) = packets(data)
     assert (found.time_ns, found.data, found.wire_length, found.linktype) == (time_ns, b"abc", 60, 101)
     assert found.outgoing is None
@@ -114,12 +120,12 @@ GOOD = section("<") + interface("<")
         (struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 9, 1) + b"1234", 24, "ends inside a record header"),
     ],
 )
-def test_broken_files_are_refused_with_their_name_and_offset(data: bytes, offset: int, words: str):
+def test_broken_files_are_refused_with_their_name_and_offset(data: bytes, offset: int, words: str) -> None:
     with pytest.raises(InputError, match=rf"^x\.pcapng: at byte {offset}: .*({words})"):
         packets(data)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path):
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read: No such file"):
         list(read(tmp_path / "none"))
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
@@ -137,7 +143,7 @@ def sound_file() -> bytes:
 
 @settings(max_examples=300)
 @given(st.data())
-def test_only_input_errors_leave_whatever_the_bytes(data: st.DataObject):
+def test_only_input_errors_leave_whatever_the_bytes(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from([sound_file(), GOOD, section(">"), b"\xa1\xb2\xc3\xd4", b""])))
     for _ in range(data.draw(st.integers(0, 6))):
         if content:

@@ -1,0 +1,120 @@
+"""up, down, restart."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netlab.cli import output
+from netlab.cli.lab.common import engine, lab_argument, running_name
+
+if TYPE_CHECKING:
+    from netlab.lab.engine import Outcome
+
+
+@click.command(
+    epilog=output.examples(
+        "netlab lab up docker0                 # the lab that comes with netlab",
+        "netlab lab up ./mylab                 # a folder with a lab.yaml",
+        "netlab lab up docker0 --dry-run       # only print the commands that it would take",
+    )
+)
+@lab_argument
+@click.option("--dry-run", is_flag=True, help="Print the commands that it would take, and change nothing.")
+@output.json_option
+def up(lab: str, dry_run: bool, as_json: bool) -> None:
+    """Bring a lab up; on one that is up, repair what is not as it should be.
+
+    LAB is a name (see `netlab lab list`), a folder, or a lab.yaml.
+    """
+    from netlab.lab.labfile import Lab
+
+    definition = Lab.named(lab)
+    if dry_run:
+        from netlab.cli.lab.words import print_plan
+
+        print_plan(definition, as_json=as_json)
+        return
+    started = time.monotonic()
+    with output.progress(f"lab {definition.name}", None) as bar:
+        outcome = engine().up(definition, progress=lambda what, count: bar.advance(0, description=f"{what} ({count})"))
+    _report(outcome, time.monotonic() - started, as_json)
+
+
+@click.command(epilog=output.examples("netlab lab restart docker0", "netlab lab restart ./mylab  # after editing it"))
+@lab_argument
+@output.json_option
+def restart(lab: str, as_json: bool) -> None:
+    """Take a lab down and bring it up again, with its file as it is now. A file with errors leaves the lab alone."""
+    from netlab.lab.labfile import Lab
+
+    started = time.monotonic()
+    outcome = engine().restart(Lab.named(lab))
+    _report(outcome, time.monotonic() - started, as_json)
+
+
+def _report(outcome: Outcome, seconds: float, as_json: bool) -> None:
+    if as_json:
+        fields = ("name", "fresh", "operations", "namespaces", "processes")
+        output.emit_json({**{f: getattr(outcome, f) for f in fields}, "seconds": round(seconds, 3)})
+        return
+    name = outcome.name
+    if outcome.fresh:
+        what = f"{outcome.namespaces} namespaces, {outcome.processes} processes"
+        click.echo(f"{output.style('up', 'green')}  {name}: {what}, {outcome.operations} operations in {seconds:.2f} s")
+        click.echo(f"    netlab lab check {name}    netlab lab shell {name} NODE    netlab lab show {name}")
+    elif outcome.operations:
+        click.echo(
+            f"{output.style('up', 'green')}  {name}: repaired, {outcome.operations} operations in {seconds:.2f} s"
+        )
+        for ns, ops in outcome.plans.items():
+            for op in ops:
+                click.echo(f"    {ns}: {type(op).__name__.lower()} {op.item}")
+    else:
+        click.echo(f"{output.style('up', 'green')}  {name}: nothing to do ({seconds:.2f} s)")
+
+
+@click.command(
+    epilog=output.examples(
+        "netlab lab down docker0",
+        "netlab lab down --all",
+        "netlab lab down docker0 --definition ./mylab   # when the journal is damaged",
+    )
+)
+@click.argument("labs", metavar="[LAB]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every lab that is up.")
+@click.option(
+    "--definition", metavar="LAB", help="Read the names of the namespaces from this lab, not from the journal."
+)
+@output.json_option
+def down(labs: tuple[str, ...], everything: bool, definition: str | None, as_json: bool) -> None:
+    """Take labs down: processes, namespaces, journal. Needs nothing but the name."""
+    from netlab.lab.journal import running
+    from netlab.lab.labfile import Lab
+
+    if bool(labs) == everything:
+        raise click.UsageError("name the labs to take down, or say --all")
+    todo = running() if everything else [running_name(name) for name in labs]
+    gone: list[dict[str, Any]] = []
+    for name in todo:
+        started = time.monotonic()
+        removal = engine().down(name, definition=Lab.named(definition) if definition else None)
+        seconds = time.monotonic() - started
+        gone.append({
+            "name": name, "was_up": removal is not None, "namespaces": removal.namespaces if removal else 0,
+            "expelled": list(removal.expelled) if removal else [], "seconds": round(seconds, 3),
+        })  # fmt: skip
+        if as_json:
+            continue
+        if removal is None:
+            click.echo(f"{name} is not up")
+            continue
+        click.echo(
+            f"{output.style('down', 'green')}  {name}: {removal.namespaces} namespaces removed in {seconds:.2f} s"
+        )
+        for visitor in removal.expelled:
+            click.echo(f"    stopped process {visitor.pid}, which was still inside: {visitor.command}")
+    if as_json:
+        output.emit_json(gone)

@@ -1,0 +1,205 @@
+"""IPVS services and destinations of a namespace, over generic netlink with pyroute2's message class.
+
+pyroute2's IPVS class is not used: its `update` deletes, and it puts defaults into every request. Facts: ipvsadm(8),
+linux/ip_vs.h, net/netfilter/ipvs/ip_vs_ctl.c.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Literal
+
+from pyroute2.netlink import genlmsg, nla
+from pyroute2.netlink.generic.ipvs import (
+    GENL_NAME,
+    GENL_VERSION,
+    IPVS_CMD_DEL_DEST,
+    IPVS_CMD_DEL_SERVICE,
+    IPVS_CMD_GET_DEST,
+    IPVS_CMD_GET_SERVICE,
+    IPVS_CMD_NEW_DEST,
+    IPVS_CMD_NEW_SERVICE,
+    IPVS_CMD_SET_DEST,
+    IPVS_CMD_SET_SERVICE,
+    ipvsmsg,
+)
+
+from netlab.base.addresses import Address
+from netlab.kernel import generic
+from netlab.model.diff import Create, Delete, Op
+from netlab.model.ipvs import IpvsDestination, IpvsService
+
+Protocol = Literal["tcp", "udp", "sctp"]
+Method = Literal["masq", "tunnel", "route"]
+
+_PROTOCOLS: dict[Protocol, int] = {"tcp": 6, "udp": 17, "sctp": 132}
+#: IP_VS_CONN_F_*, the low three bits of the method (linux/ip_vs.h); 1, local, is how masq shows for an own address
+_METHODS: dict[Method, int] = {"masq": 0, "tunnel": 2, "route": 3}
+_METHOD_MASK = 7
+_PERSISTENT = 0x1  # IP_VS_SVC_F_PERSISTENT
+
+
+class Message(genlmsg):  # type: ignore[misc]
+    """pyroute2's ipvsmsg, with addresses as bytes.
+
+    The kernel names a destination's address before its family, and in one dump may mix both, so that the family has to
+    be looked up when all attributes are there.
+    """
+
+    nla_map = tuple((name, kind) for name, kind in ipvsmsg.nla_map)
+
+    class service(nla):  # type: ignore[misc]
+        nla_map = tuple((n, "cdata" if n == "IPVS_SVC_ATTR_ADDR" else k) for n, k in ipvsmsg.service.nla_map)
+        flags, stats, stats64 = ipvsmsg.service.flags, ipvsmsg.service.stats, ipvsmsg.service.stats64
+
+    class dest(nla):  # type: ignore[misc]
+        nla_map = tuple((n, "cdata" if n == "IPVS_DEST_ATTR_ADDR" else k) for n, k in ipvsmsg.dest.nla_map)
+        stats, stats64 = ipvsmsg.dest.stats, ipvsmsg.dest.stats64
+
+
+def _packed(address: Address) -> bytes:
+    """A union nf_inet_addr: 16 bytes, of which IPv4 takes the first four."""
+    return address.packed.ljust(16, b"\0")
+
+
+def _unpacked(data: bytes, family: int) -> Address:
+    return IPv6Address(data[:16]) if family == socket.AF_INET6 else IPv4Address(data[:4])
+
+
+def _family(address: Address) -> int:
+    return int(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
+
+
+def service_attributes(service: IpvsService, *, whole: bool = True) -> list[list[Any]]:
+    """IPVS_SVC_ATTR_*. whole: also what does not name the service."""
+    attributes: list[list[Any]] = [
+        ["IPVS_SVC_ATTR_AF", _family(service.address)],
+        ["IPVS_SVC_ATTR_PROTOCOL", _PROTOCOLS[service.protocol]],
+        ["IPVS_SVC_ATTR_ADDR", _packed(service.address)],
+        ["IPVS_SVC_ATTR_PORT", service.port],
+    ]
+    if whole:
+        v4 = service.address.version == 4
+        attributes += [
+            ["IPVS_SVC_ATTR_SCHED_NAME", service.scheduler],
+            ["IPVS_SVC_ATTR_FLAGS", {"flags": _PERSISTENT if service.persistence else 0, "mask": 0xFFFFFFFF}],
+            ["IPVS_SVC_ATTR_TIMEOUT", service.persistence],
+            # granularity of persistence: each client by itself. A be32 for IPv4, a prefix length as u32 for IPv6
+            ["IPVS_SVC_ATTR_NETMASK", "255.255.255.255" if v4 else str(IPv4Address((128).to_bytes(4, sys.byteorder)))],
+        ]
+    return attributes
+
+
+def destination_attributes(destination: IpvsDestination, *, whole: bool = True) -> list[list[Any]]:
+    """IPVS_DEST_ATTR_*. whole: also what does not name the destination."""
+    attributes: list[list[Any]] = [
+        ["IPVS_DEST_ATTR_ADDR", _packed(destination.address)],
+        ["IPVS_DEST_ATTR_PORT", destination.port],
+        ["IPVS_DEST_ATTR_ADDR_FAMILY", _family(destination.address)],
+    ]
+    if whole:
+        attributes += [
+            ["IPVS_DEST_ATTR_FWD_METHOD", _METHODS[destination.method]],
+            ["IPVS_DEST_ATTR_WEIGHT", destination.weight],
+            ["IPVS_DEST_ATTR_U_THRESH", 0],
+            ["IPVS_DEST_ATTR_L_THRESH", 0],
+        ]
+    return attributes
+
+
+def message(command: int, service: IpvsService | None = None, destination: IpvsDestination | None = None) -> Message:
+    """A request. A service is named when a destination is spoken of, and told as a whole otherwise."""
+    msg = Message()
+    msg["cmd"], msg["version"] = command, GENL_VERSION
+    msg["attrs"] = []
+    if service is not None:
+        whole = command in (IPVS_CMD_NEW_SERVICE, IPVS_CMD_SET_SERVICE)
+        msg["attrs"].append(["IPVS_CMD_ATTR_SERVICE", {"attrs": service_attributes(service, whole=whole)}])
+    if destination is not None:
+        whole = command != IPVS_CMD_DEL_DEST
+        msg["attrs"].append(["IPVS_CMD_ATTR_DEST", {"attrs": destination_attributes(destination, whole=whole)}])
+    return msg
+
+
+def decode_service(msg: Any) -> IpvsService | None:
+    """A service without its destinations; None for one that is known by a firewall mark, which netlab does not make."""
+    attrs = msg.get_attr("IPVS_CMD_ATTR_SERVICE")
+    protocol = next((n for n, v in _PROTOCOLS.items() if v == attrs.get_attr("IPVS_SVC_ATTR_PROTOCOL")), None)
+    if protocol is None or attrs.get_attr("IPVS_SVC_ATTR_FWMARK"):
+        return None
+    persistent = attrs.get_attr("IPVS_SVC_ATTR_FLAGS")["flags"] & _PERSISTENT
+    return IpvsService(
+        protocol=protocol,
+        address=_unpacked(attrs.get_attr("IPVS_SVC_ATTR_ADDR"), attrs.get_attr("IPVS_SVC_ATTR_AF")),
+        port=attrs.get_attr("IPVS_SVC_ATTR_PORT"),
+        scheduler=attrs.get_attr("IPVS_SVC_ATTR_SCHED_NAME"),
+        persistence=attrs.get_attr("IPVS_SVC_ATTR_TIMEOUT") if persistent else 0,
+    )
+
+
+def decode_destination(msg: Any, family: int) -> IpvsDestination:
+    """A destination. family: the service's, for kernels before 3.18, which do not tell the destination's."""
+    attrs = msg.get_attr("IPVS_CMD_ATTR_DEST")
+    number = attrs.get_attr("IPVS_DEST_ATTR_FWD_METHOD") & _METHOD_MASK
+    return IpvsDestination(
+        address=_unpacked(
+            attrs.get_attr("IPVS_DEST_ATTR_ADDR"), attrs.get_attr("IPVS_DEST_ATTR_ADDR_FAMILY") or family
+        ),
+        port=attrs.get_attr("IPVS_DEST_ATTR_PORT"),
+        weight=attrs.get_attr("IPVS_DEST_ATTR_WEIGHT"),
+        method=next((name for name, value in _METHODS.items() if value == number), "masq"),
+    )
+
+
+def _opened(netns: str | int) -> Any:
+    return generic.opened(netns, GENL_NAME, Message, module="ip_vs")
+
+
+def read(netns: str | int) -> list[IpvsService]:
+    """All services there with their destinations, in order. MachineError if the kernel has no IPVS."""
+    found: list[IpvsService] = []
+    with _opened(netns) as family:
+        services = [decode_service(answer) for answer in family.dump(message(IPVS_CMD_GET_SERVICE))]
+        for service in services:
+            if service is not None:
+                answers = family.dump(message(IPVS_CMD_GET_DEST, service))
+                destinations = tuple(decode_destination(answer, _family(service.address)) for answer in answers)
+                found.append(replace(service, destinations=destinations))
+    return sorted(found, key=lambda service: service.key)
+
+
+def requests(op: Op) -> list[tuple[Message, tuple[int, ...]]]:
+    """An operation as requests, each with the error numbers that mean that it is done already. Pure."""
+    item = op.item
+    assert isinstance(item, IpvsService)
+    if isinstance(op, Delete):
+        return [(message(IPVS_CMD_DEL_SERVICE, item), (errno.ESRCH, errno.ENOENT))]
+    if isinstance(op, Create):
+        fresh = [(message(IPVS_CMD_NEW_DEST, item, d), ()) for d in item.destinations]
+        return [(message(IPVS_CMD_NEW_SERVICE, item), ()), *fresh]
+    assert isinstance(op.old, IpvsService)
+    out: list[tuple[Message, tuple[int, ...]]] = []
+    if (op.old.scheduler, op.old.persistence) != (item.scheduler, item.persistence):
+        out.append((message(IPVS_CMD_SET_SERVICE, item), ()))
+    was = {(d.address, d.port): d for d in op.old.destinations}
+    wanted = {(d.address, d.port): d for d in item.destinations}
+    # new ones first, so that the service is never without
+    for key, destination in wanted.items():
+        if key not in was:
+            out.append((message(IPVS_CMD_NEW_DEST, item, destination), ()))
+        elif was[key] != destination:
+            out.append((message(IPVS_CMD_SET_DEST, item, destination), ()))
+    gone = [destination for key, destination in was.items() if key not in wanted]
+    return out + [(message(IPVS_CMD_DEL_DEST, item, d), (errno.ENOENT,)) for d in gone]
+
+
+def perform(netns: str | int, op: Op) -> None:
+    """Create, change or delete a service; a change touches only destinations that differ, so connections live on."""
+    what = f"cannot {type(op).__name__.lower()} {op.item}" + (f" (wanted by {op.item.why})" if op.item.why else "")
+    with _opened(netns) as family:
+        for request, ignore in requests(op):
+            family.request(request, what, ignore=ignore)

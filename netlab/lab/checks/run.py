@@ -1,0 +1,97 @@
+"""Run checks: all that may run together do, each retried until it holds or its time is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from netlab.base.errors import NetlabError
+from netlab.lab.checks import journey, reach, tables
+from netlab.lab.checks.result import CannotProbe, Context, NotYet, Result
+from netlab.lab.checkspec import Check
+
+#: seconds between two looks at what does not hold yet
+PAUSE = 0.1
+
+
+def run_all(
+    checks: Sequence[Check],
+    context: Context,
+    *,
+    place: Callable[[int], str] = lambda _i: "",
+    done: Callable[[Result], None] = lambda _r: None,
+) -> list[Result]:
+    """Evaluate checks; results in the checks' order. place: of a check by its position; done: called as each ends."""
+    return asyncio.run(_run_all(checks, context, place, done))
+
+
+async def _run_all(
+    checks: Sequence[Check], context: Context, place: Callable[[int], str], done: Callable[[Result], None]
+) -> list[Result]:
+    results: dict[int, Result] = {}
+
+    async def one(i: int) -> None:
+        results[i] = await _evaluate(checks[i], context, place(i))
+        done(results[i])
+
+    # what looks at tables comes after what fills them, and a path is watched while nothing else moves
+    first = [i for i, c in enumerate(checks) if c.reach or c.deny]
+    paths = [i for i, c in enumerate(checks) if c.path]
+    tables_ = [i for i in range(len(checks)) if i not in {*first, *paths}]
+    await asyncio.gather(*(one(i) for i in first))
+    for i in paths:
+        await one(i)
+    await asyncio.gather(*(one(i) for i in tables_))
+    return [results[i] for i in range(len(checks))]
+
+
+def title(check: Check) -> str:
+    """The check's name, or one made of what it says."""
+    if check.name:
+        return check.name
+    kind = check.kinds[0]
+    spec = getattr(check, kind)
+    if kind in ("reach", "deny"):
+        return f"{kind} {spec.from_} → {spec.to} {reach.words(spec)}"
+    if kind == "path":
+        return f"path {spec.probe.from_} → {spec.probe.to} {reach.words(spec.probe)}"
+    said = spec.model_dump(exclude_none=True, exclude_defaults=True)
+    return f"{kind} " + " ".join(str(v) for v in said.values() if not isinstance(v, list | dict))
+
+
+async def _evaluate(check: Check, context: Context, place: str) -> Result:
+    started = time.monotonic()
+    end = started + check.within
+    name = title(check)
+
+    def result(outcome: Any, detail: str, more: dict[str, Any] | None = None) -> Result:
+        hint = check.hint if outcome != "passed" else None
+        return Result(name, outcome, detail, time.monotonic() - started, place, hint, more or {})
+
+    while True:
+        try:
+            detail, more = await _once(check, context)
+            return result("passed", detail, more)
+        except CannotProbe as e:
+            last = result("unprobed", e.message)
+        except NotYet as e:
+            last = result("failed", e.message)
+        except NetlabError as e:
+            return result("unprobed", e.message)
+        if time.monotonic() + PAUSE > end:
+            return last
+        await asyncio.sleep(PAUSE)
+
+
+async def _once(check: Check, context: Context) -> tuple[str, dict[str, Any]]:
+    if check.path:
+        return await journey.path(check.path, context)
+    if check.reach:
+        return await reach.reach(check.reach, context), {}
+    if check.deny:
+        return await reach.deny(check.deny, context), {}
+    kind = check.kinds[0]
+    look: Callable[[Any, Context], str] = getattr(tables, kind)
+    return look(getattr(check, kind), context), {}

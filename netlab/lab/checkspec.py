@@ -1,0 +1,147 @@
+"""What a check may say in lab.yaml or exercise.yaml. `checks` evaluates them; this is only their shape."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from netlab.lab.schema import Device, Family, IpAddress, IpNetwork, Mac, Strict, Text
+
+Port = int
+
+
+class Reach(Strict):
+    """Packets from one place to another, and their answer."""
+
+    from_: str = Field(alias="from", description="the node or container that sends")
+    to: str = Field(description="a node or container (all its addresses), or one address")
+    icmp: bool = False
+    tcp: Port | None = Field(None, ge=1, le=65535)
+    udp: Port | None = Field(None, ge=1, le=65535)
+    http: Port | None = Field(None, ge=1, le=65535)
+    family: Family | None = Field(None, description="4 or 6; both where both ends have addresses")
+    size: int = Field(56, ge=0, le=65000, description="octets of an echo request's payload")
+    answers: str | None = Field(None, description="text that the HTTP page or UDP answer must contain")
+    seen_as: IpAddress | None = Field(
+        None, description="the client address that the built-in web server must have seen"
+    )
+
+    @model_validator(mode="after")
+    def _one_probe(self) -> Reach:
+        chosen = [name for name in ("icmp", "tcp", "udp", "http") if getattr(self, name)]
+        if len(chosen) != 1:
+            raise ValueError("say exactly one of icmp: true, tcp: PORT, udp: PORT, http: PORT")
+        return self
+
+
+class RouteCheck(Strict):
+    """A route as it is in a node."""
+
+    on: str
+    to: IpNetwork
+    via: IpAddress | None = None
+    dev: Device | None = None
+    table: int = 254
+    absent: bool = False
+
+
+class NeighbourCheck(Strict):
+    """An ARP or NDP entry, learnt or permanent."""
+
+    on: str
+    address: IpAddress
+    mac: Mac | None = None
+    dev: Device | None = None
+
+
+class FdbCheck(Strict):
+    """Behind which port a bridge (or VXLAN device) has a MAC."""
+
+    on: str
+    mac: Mac
+    dev: Device
+    dst: IpAddress | None = None
+
+
+class LinkCheck(Strict):
+    """A device as it is."""
+
+    on: str
+    dev: Device
+    up: bool | None = None
+    mtu: int | None = None
+    mac: Mac | None = None
+    master: Device | None = None
+    addresses: list[Text] | None = Field(None, description="addresses with prefix length that it must have")
+    absent: bool = False
+
+
+class SysctlCheck(Strict):
+    """A setting as it is."""
+
+    on: str
+    name: str
+    value: Text
+
+
+class RuleCheck(Strict):
+    """An iptables rule, and whether packets have met it."""
+
+    on: str
+    table: Literal["raw", "mangle", "nat", "filter"]
+    chain: str
+    contains: str
+    family: Family = 4
+    packets: int | None = Field(None, ge=0, description="at least so many packets must have met it")
+    absent: bool = False
+
+
+class Hop(Strict):
+    """Where a packet must be seen, and what must be true of it there (field names: see `netlab lab capture --help`)."""
+
+    at: str = Field(description="node:device")
+    where: dict[str, Any] = Field(default_factory=dict)
+    outgoing: bool | None = None
+
+
+class PathCheck(Strict):
+    """The journey of one packet: the devices at which it must be seen, in order."""
+
+    probe: Reach
+    reply: bool = Field(False, description="follow the answer instead of the request")
+    family: Family = 4
+    hops: list[Hop] = Field(min_length=1)
+    exactly: bool = Field(False, description="it may be seen nowhere else among the devices that are watched")
+    watch: list[str] = Field(default_factory=list, description="more devices to watch: node:device")
+
+
+KINDS = ("reach", "deny", "route", "neighbour", "fdb", "link", "sysctl", "rule", "path")
+
+
+class Check(Strict):
+    """One check: its name, exactly one kind, and how long it may take to become true."""
+
+    name: str | None = None
+    reach: Reach | None = None
+    deny: Reach | None = None
+    route: RouteCheck | None = None
+    neighbour: NeighbourCheck | None = None
+    fdb: FdbCheck | None = None
+    link: LinkCheck | None = None
+    sysctl: SysctlCheck | None = None
+    rule: RuleCheck | None = None
+    path: PathCheck | None = None
+    within: float = Field(3.0, gt=0, le=120, description="seconds in which it must become true")
+    hint: str | None = Field(None, description="what to look at when it fails")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Check:
+        if len(self.kinds) != 1:
+            raise ValueError(f"a check has exactly one of {', '.join(KINDS)}")
+        return self
+
+    @property
+    def kinds(self) -> list[str]:
+        """Which kinds are given; one, in a valid check."""
+        return [kind for kind in KINDS if getattr(self, kind) is not None]

@@ -1,0 +1,240 @@
+"""Labs up and down: compile, remember, apply, start what runs in them; and the way back, by name alone.
+
+Whatever is killed in the middle, the journal already names every namespace and every claim, so the next `up` repairs
+and the next `down` removes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import orjson
+
+from netlab.base.errors import ConflictError, InputError, NetlabError, Problem
+from netlab.compile.topology import Topology
+from netlab.lab.journal import RUN_DIR, Journal, JournalUnreadable, Record
+from netlab.lab.labfile import Lab
+from netlab.lab.machine import Machine, Network, States, Visitor
+from netlab.model import Chain, HostState, Item
+from netlab.model.diff import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `up` did. operations: how many the kernel was asked for; fresh: whether the lab was not up before."""
+
+    name: str
+    fresh: bool
+    operations: int
+    namespaces: int
+    processes: int
+    plans: dict[str, list[Op]] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What `down` did. expelled: processes that were still inside, such as a forgotten shell."""
+
+    name: str
+    namespaces: int
+    expelled: tuple[Visitor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What is not as it should be, by namespace: `mend` would put it right, `strangers` nobody asked for."""
+
+    mend: dict[str, list[Op]]
+    strangers: dict[str, list[Item]]
+
+    @property
+    def clean(self) -> bool:
+        """Whether the lab is exactly its value."""
+        return not self.mend and not self.strangers
+
+
+def owner(name: str) -> str:
+    """The owner of what a lab makes."""
+    return f"lab/{name}"
+
+
+class Engine:
+    """Verbs that change labs of one machine. say: how to tell the user something by the way (waiting, cleaning up)."""
+
+    def __init__(
+        self, machine: Machine, *, run_dir: Path = RUN_DIR, say: Callable[[str], None] = lambda _text: None
+    ) -> None:
+        self.machine = machine
+        self.run_dir = run_dir
+        self.say = say
+
+    def journal(self, name: str) -> Journal:
+        """The state directory of a lab, up or not."""
+        return Journal(name, run_dir=self.run_dir)
+
+    def record(self, name: str) -> Record:
+        """The record of a lab that is up. InputError if it is not."""
+        record = self.journal(name).read()
+        if record is None:
+            raise InputError(f"lab {name!r} is not up", hint=f"netlab lab up {name}")
+        return record
+
+    def network(self, journal: Journal, record: Record) -> Network:
+        """The door to a lab's namespaces."""
+        return self.machine.network(journal, iptables=record.iptables)
+
+    # -- up
+
+    def up(self, lab: Lab, *, progress: Callable[[str, int], None] | None = None) -> Outcome:
+        """Bring a lab up, or back to what its file says. ConflictError if it is up under another definition."""
+        self.machine.require_root()
+        journal = self.journal(lab.name)
+        with journal.locked(waiting=self.say):
+            old = journal.read()
+            if old and old.digest != lab.digest:
+                raise ConflictError(
+                    f"lab {lab.name!r} is up under another definition (from {old.source})",
+                    hint=f"netlab lab restart {lab.path} takes it down and up again; netlab lab down {lab.name} removes it",
+                )
+            return self._up(lab, journal, old, progress)
+
+    def _up(
+        self, lab: Lab, journal: Journal, old: Record | None, progress: Callable[[str, int], None] | None
+    ) -> Outcome:
+        states = lab.states
+        if old is None:
+            self._refuse_foreign(lab)
+        record = replace(old or self._new_record(lab), exercise=None, impairments={})
+        journal.begin(record)
+        try:
+            plans = self.network(journal, record).apply_all(owner(lab.name), states, progress=progress)
+            count = self._processes(lab.topology, journal)
+        except (NetlabError, KeyboardInterrupt):
+            if old is None:
+                # nothing half-done stays behind; what the user sees is why it failed, not how it was swept up
+                self.say(f"taking lab {lab.name!r} down again, as it could not be brought up whole")
+                self._remove(journal, record)
+            raise
+        if old and (old.exercise or old.impairments):
+            journal.keep(record)
+        operations = sum(len(ops) for ops in plans.values())
+        return Outcome(lab.name, old is None, operations, len(states), count, plans)
+
+    def _new_record(self, lab: Lab) -> Record:
+        topology = lab.topology
+        chains = any(isinstance(item, Chain) for state in lab.states.values() for item in state)
+        return Record(
+            name=lab.name,
+            source=str(lab.path),
+            digest=lab.digest,
+            iptables=self.machine.iptables_variant() if chains else None,
+            namespaces=tuple(topology.namespaces),
+            places={place.name: topology.netns(place.name) for place in topology.places},
+        )
+
+    def _refuse_foreign(self, lab: Lab) -> None:
+        taken = sorted(set(lab.topology.namespaces) & self.machine.namespaces())
+        if taken:
+            raise ConflictError(
+                f"namespace {taken[0]} exists already and is not of a lab that netlab knows"
+                + (f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""),
+                hint=f"if nobody needs it: ip netns del {taken[0]}; or give the lab another name",
+            )
+
+    def _processes(self, topology: Topology, journal: Journal) -> int:
+        """Have the lab's programs run: the table is a file, the supervisor follows it."""
+        wanted = []
+        for place in topology.places:
+            for process in place.processes:
+                argv = list(process.argv or self.machine.web_server(place.name, process.serve))
+                wanted.append(
+                    {
+                        "name": f"{place.name}/{process.name}",
+                        "netns": topology.netns(place.name),
+                        "argv": argv,
+                        "restart": process.restart,
+                        "env": dict(process.env),
+                    }
+                )
+        if wanted:
+            table = journal.dir / "processes.json"
+            new = table.with_suffix(".new")
+            new.write_bytes(orjson.dumps({"processes": wanted}))
+            new.replace(table)
+            self.machine.start_processes(journal.dir)
+        return len(wanted)
+
+    # -- down
+
+    def down(self, name: str, *, definition: Lab | None = None) -> Removal | None:
+        """Remove a lab and all that runs in it; None if it was not up. definition: names it when the journal cannot."""
+        self.machine.require_root()
+        journal = self.journal(name)
+        with journal.locked(waiting=self.say):
+            try:
+                record = journal.read()
+            except JournalUnreadable:
+                if definition is None:
+                    raise
+                record = self._new_record(definition)
+            if record is None:
+                return None
+            return self._remove(journal, record)
+
+    def _remove(self, journal: Journal, record: Record) -> Removal:
+        self.machine.stop_processes(journal.dir)
+        expelled = self.machine.expel(record.namespaces)
+        count = self.machine.delete_namespaces(record.namespaces)
+        # last: as long as anything is left, the journal names it
+        journal.path.unlink(missing_ok=True)
+        return Removal(record.name, count, tuple(expelled))
+
+    def restart(self, lab: Lab, *, progress: Callable[[str, int], None] | None = None) -> Outcome:
+        """Down and up again, whatever definition it was up under. The new file is checked before the old lab goes."""
+        self.machine.require_root()
+        journal = self.journal(lab.name)
+        _ = lab.states
+        with journal.locked(waiting=self.say):
+            record = journal.read()
+            if record:
+                self._remove(journal, record)
+            return self._up(lab, journal, None, progress)
+
+    # -- looking
+
+    def drift(self, name: str) -> Drift:
+        """What differs from what was asked for last, exercises and impairments included."""
+        self.machine.require_root()
+        journal = self.journal(name)
+        record = journal.read()
+        if record is None:
+            raise InputError(f"lab {name!r} is not up", hint=f"netlab lab up {name}")
+        missing = {ns for ns in record.namespaces if ns not in self.machine.namespaces()}
+        mend, strangers = self.network(journal, record).drift(owner(name), record.claims)
+        return Drift(mend, {ns: items for ns, items in strangers.items() if ns not in missing})
+
+    def put(self, name: str, change: Callable[[Record], tuple[Record, States]]) -> dict[str, list[Op]]:
+        """Apply a changed value to a lab that is up (an exercise's break, an impairment), under its lock."""
+        self.machine.require_root()
+        journal = self.journal(name)
+        with journal.locked(waiting=self.say):
+            record = journal.read()
+            if record is None:
+                raise InputError(f"lab {name!r} is not up", hint=f"netlab lab up {name}")
+            new, states = change(record)
+            journal.begin(new)
+            plans = self.network(journal, new).apply_all(owner(name), states)
+            journal.keep(new)
+            return plans
+
+    def netns_of(self, record: Record, place: str) -> str:
+        """The namespace of a place. InputError with the nearest name."""
+        import difflib
+
+        if place not in record.places:
+            close = difflib.get_close_matches(place, record.places, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(record.places)}"
+            raise InputError([Problem(place, f"lab {record.name!r} has no node or container {place!r}", hint)])
+        return record.places[place]

@@ -1,0 +1,197 @@
+"""What is remembered of a lab that is up: /run/netlab/<name>/journal.json, written before the kernel is touched.
+
+The journal is the ledger of `kernel.apply`, plus what `down`, `status` and `exercise` need without the lab's file. It
+is replaced as a whole, so a reader sees the old or the new one, never half.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from netlab.base.errors import ConflictError, MachineError, NetlabError
+from netlab.base.names import label_problem
+from netlab.model import HostState
+from netlab.model.claims import Claims
+from netlab.model.codec import state_from_json, to_json
+
+RUN_DIR = Path("/run/netlab")
+FORMAT = 1
+#: seconds to wait for another verb on the same lab before refusing
+LOCK_PATIENCE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """source: the lab.yaml; digest: of the definition; namespaces: all of the lab's, in order; places: by place name.
+
+    claims, before: see `model.claims`; impairments: set while the lab is up, by `place:device`.
+    """
+
+    name: str
+    source: str
+    digest: str
+    iptables: str | None = None
+    namespaces: tuple[str, ...] = ()
+    places: dict[str, str] = field(default_factory=dict)
+    claims: dict[str, HostState] = field(default_factory=dict)
+    before: dict[str, dict[str, str]] = field(default_factory=dict)
+    exercise: dict[str, Any] | None = None
+    impairments: dict[str, Any] = field(default_factory=dict)
+
+
+class JournalUnreadable(NetlabError):
+    """The journal is there but makes no sense."""
+
+
+class Journal:
+    """The state directory of one lab."""
+
+    def __init__(self, name: str, *, run_dir: Path = RUN_DIR) -> None:
+        problem = label_problem(name, what="lab name")
+        if problem:
+            raise ConflictError(problem)
+        self.name = name
+        self.dir = run_dir / name
+        self.path = self.dir / "journal.json"
+        self._record: Record | None = None
+
+    # -- reading and writing
+
+    def read(self) -> Record | None:
+        """The record, or None if the lab is not up. JournalUnreadable, MachineError (no permission)."""
+        try:
+            data = orjson.loads(self.path.read_bytes())
+            if data["format"] != FORMAT:
+                raise ValueError(f"format {data['format']}, this netlab writes {FORMAT}")
+            data.pop("format")
+            data["claims"] = {ns: state_from_json(items) for ns, items in data["claims"].items()}
+            data["namespaces"] = tuple(data["namespaces"])
+            self._record = Record(**data)
+        except FileNotFoundError:
+            return None
+        except PermissionError:
+            raise MachineError(f"{self.path} may not be read", hint="run the same command with sudo") from None
+        except OSError as e:
+            raise JournalUnreadable(f"the journal {self.path} cannot be read: {e.strerror}", hint=self._mend()) from e
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
+            raise JournalUnreadable(f"the journal {self.path} makes no sense: {e}", hint=self._mend()) from e
+        return self._record
+
+    def _mend(self) -> str:
+        return f"remove the lab by its definition: netlab lab down {self.name} --definition {self.name}"
+
+    def write(self, record: Record) -> None:
+        """Replace the record. MachineError if it cannot be stored; then the old one is still there."""
+        data = {name: getattr(record, name) for name in Record.__dataclass_fields__}
+        data["claims"] = {ns: to_json(state) for ns, state in record.claims.items()}
+        new = self.dir / "journal.new"
+        try:
+            new.write_bytes(orjson.dumps({"format": FORMAT, **data}))
+            new.replace(self.path)
+        except OSError as e:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise MachineError(
+                f"the journal {self.path} cannot be written: {e.strerror}; the network was not touched",
+                hint=f"make room on {self.dir.parent}: df -h {self.dir.parent}" if e.errno == errno.ENOSPC else None,
+            ) from e
+        self._record = record
+
+    def begin(self, record: Record) -> None:
+        """What the next `save` will write claims into."""
+        self._record = record
+
+    # -- the ledger of kernel.apply
+
+    def load(self, owner: str) -> Claims:
+        """The claims, as `kernel.ledger.Ledger` wants them."""
+        record = self._record
+        return Claims(record.claims if record else {}, record.before if record else {})
+
+    def save(self, owner: str, claims: Claims) -> None:
+        """Keep the claims; they reach the file at once."""
+        assert self._record is not None, "a journal is begun before the kernel is touched"
+        self.write(replace(self._record, claims=dict(claims.states), before=dict(claims.before)))
+
+    def keep(self, record: Record) -> None:
+        """Write what else changed, with the claims as they are."""
+        assert self._record is not None
+        self.write(replace(record, claims=self._record.claims, before=self._record.before))
+
+    # -- life
+
+    @contextlib.contextmanager
+    def locked(self, *, waiting: Callable[[str], None], patience: float = LOCK_PATIENCE) -> Iterator[None]:
+        """Hold the lab for one verb. A second verb waits, says so, and after `patience` seconds refuses."""
+        fd = self._lock(waiting, patience)
+        try:
+            os.truncate(fd, 0)
+            os.pwrite(fd, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            # a lab that is not up leaves no directory; removed while locked, so that a waiting verb looks again
+            if not self.path.exists():
+                shutil.rmtree(self.dir, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    self.dir.parent.rmdir()
+            os.close(fd)
+
+    def _lock(self, waiting: Callable[[str], None], patience: float) -> int:
+        path = self.dir / "lock"
+        end = time.monotonic() + patience
+        told = False
+        while True:
+            try:
+                self.dir.mkdir(parents=True, exist_ok=True)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except FileNotFoundError:
+                continue  # removed between the two lines by a verb that ended
+            except OSError as e:
+                raise MachineError(
+                    f"{self.dir} cannot be made: {e.strerror}", hint="run the same command with sudo"
+                ) from e
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _same_file(fd, path):
+                    return fd
+            except BlockingIOError:
+                holder = os.pread(fd, 20, 0).decode(errors="replace").strip() or "unknown"
+                if time.monotonic() > end:
+                    os.close(fd)
+                    raise ConflictError(
+                        f"another netlab command (process {holder}) is working on lab {self.name!r}",
+                        hint="wait until it has finished, or stop it",
+                    ) from None
+                if not told:
+                    waiting(f"waiting for process {holder}, which is working on lab {self.name!r}")
+                    told = True
+                time.sleep(0.02)
+            os.close(fd)
+
+
+def _same_file(fd: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(fd)
+    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+
+
+def running(run_dir: Path = RUN_DIR) -> list[str]:
+    """Names of the labs that are up, sorted."""
+    try:
+        return sorted(d.name for d in run_dir.iterdir() if (d / "journal.json").exists())
+    except OSError:
+        return []

@@ -1,0 +1,108 @@
+"""A lab as read from its folder: found by name or path, parsed, validated, resolved, compiled - each when first needed."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import netlab
+from netlab.base.errors import InputError, Problem
+from netlab.compile.machines import compile_lab
+from netlab.compile.topology import Topology
+from netlab.lab.schema_file import LabFile
+from netlab.lab.yamlfile import Document, load, shown, validated
+from netlab.model import HostState
+
+FILE = "lab.yaml"
+
+
+def search_path() -> list[Path]:
+    """Where labs are looked for by name: `labs` here, then the one that netlab comes with."""
+    here, ours = Path.cwd() / "labs", Path(netlab.__file__).resolve().parent.parent / "labs"
+    return [here] if here.resolve() == ours else [here, ours]
+
+
+def available() -> dict[str, Path]:
+    """The labs that can be found by name, with their files."""
+    found: dict[str, Path] = {}
+    for directory in search_path():
+        for file in sorted(directory.glob(f"*/{FILE}")):
+            found.setdefault(file.parent.name, file)
+    return found
+
+
+def find(name: str) -> Path:
+    """The lab.yaml that `name` means: a lab's name, a folder, or a file. InputError with the nearest name."""
+    as_path = Path(name)
+    if "/" in name or name.endswith((".yaml", ".yml")) or (as_path / FILE).is_file():
+        file = as_path / FILE if as_path.is_dir() else as_path
+        if not file.is_file():
+            raise InputError(
+                [Problem(name, f"there is no lab file {shown(file)}", "give a lab's name, folder or lab.yaml")]
+            )
+        return file
+    known = available()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'} (netlab lab list)"
+        raise InputError([Problem(name, f"there is no lab {name!r}", hint)])
+    return known[name]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab file and what becomes of it. Everything beyond the digest is computed on demand and then kept."""
+
+    path: Path
+
+    @classmethod
+    def named(cls, name: str) -> Lab:
+        """The lab that a user means by `name`, see `find`."""
+        return cls(find(name).resolve())
+
+    @cached_property
+    def digest(self) -> str:
+        """What the definition is, in a few characters: changes with the file and with netlab's version."""
+        try:
+            content = self.path.read_bytes()
+        except OSError as e:
+            raise InputError([Problem(shown(self.path), f"cannot be read: {e.strerror}")]) from e
+        return hashlib.sha256(netlab.__version__.encode() + b"\0" + content).hexdigest()[:16]
+
+    @cached_property
+    def document(self) -> Document:
+        """The parsed file. InputError."""
+        return load(self.path)
+
+    @cached_property
+    def file(self) -> LabFile:
+        """The validated file. InputError."""
+        return validated(LabFile, self.document)
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The resolved lab. InputError."""
+        from netlab.lab.resolve import resolve
+
+        return resolve(self.file, self.document)
+
+    @cached_property
+    def states(self) -> dict[str, HostState]:
+        """The desired network of every namespace. InputError."""
+        try:
+            return compile_lab(self.topology)
+        except ValueError as e:
+            raise InputError([Problem(self.document.name, str(e))]) from e
+
+    @property
+    def name(self) -> str:
+        """The lab's own name, which may differ from its folder's."""
+        return self.file.name
+
+    @property
+    def folder(self) -> Path:
+        """Where its exercise and manifests lie."""
+        return self.path.parent

@@ -1,0 +1,50 @@
+"""IPVS virtual services: ipvsadm."""
+
+from __future__ import annotations
+
+from netlab.base.addresses import Address
+from netlab.model.explain.command import Command, command, option
+from netlab.model.ipvs import IpvsDestination, IpvsService
+
+_SERVICE = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
+_METHOD = {"masq": "-m", "tunnel": "-i", "route": "-g"}
+
+
+def create(service: IpvsService) -> list[Command]:
+    first = _command("-A", service, *_options(service))
+    return [first, *(_destination("-a", service, destination) for destination in service.destinations)]
+
+
+def change(old: IpvsService, new: IpvsService) -> list[Command]:
+    """Destinations are told apart by address and port."""
+    head = [_command("-E", new, *_options(new))] if _options(old) != _options(new) else []
+    before = {(d.address, d.port): d for d in old.destinations}
+    after = {(d.address, d.port): d for d in new.destinations}
+    return [
+        *head,
+        *(_destination("-e", new, d) for place, d in after.items() if before.get(place, d) != d),
+        *(_destination("-a", new, d) for place, d in after.items() if place not in before),
+        *(_command("-d", new, "-r", _endpoint(*place)) for place in before if place not in after),
+    ]
+
+
+def delete(service: IpvsService) -> list[Command]:
+    return [_command("-D", service)]
+
+
+def _command(verb: str, service: IpvsService, *words: str) -> Command:
+    name = (_SERVICE[service.protocol], _endpoint(service.address, service.port))
+    return command("ipvsadm", verb, *name, *words, why=service.why)
+
+
+def _options(service: IpvsService) -> tuple[str, ...]:
+    return ("-s", service.scheduler, *option("-p", service.persistence))
+
+
+def _destination(verb: str, service: IpvsService, real: IpvsDestination) -> Command:
+    weight = ("-w", str(real.weight)) if verb == "-e" or real.weight != 1 else ()
+    return _command(verb, service, "-r", _endpoint(real.address, real.port), _METHOD[real.method], *weight)
+
+
+def _endpoint(address: Address, port: int) -> str:
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"

@@ -1,0 +1,93 @@
+"""Chain operations as the text that `iptables-restore --noflush` takes: one atomic block per table.
+
+What --noflush does (iptables 1.8.9, alike in its nft and its legacy variant): `:CHAIN - [0:0]` makes a chain of one's
+own, or empties the one that is there; `:BUILTIN POLICY` sets the policy and leaves the rules alone; `-P`, `-I`, `-D`
+and `-X` work as on the command line and see what the lines above them did; a block holds as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from netlab.model.diff import Change, Delete, Op
+from netlab.model.iptables import Chain, IptablesRule, quoted
+
+#: IP version and table name
+TableKey = tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One step that changes a chain: iptables' words for it, and the rule that comes or goes."""
+
+    words: tuple[str, ...]
+    rule: IptablesRule
+
+
+def edits(chain: str, old: Sequence[IptablesRule], new: Sequence[IptablesRule]) -> list[Edit]:
+    """The steps from `old` to `new` that leave every rule which stays untouched, its counters included."""
+    now = list(old)
+    steps: list[Edit] = []
+    blocks = [op for op in SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if op[0] != "equal"]
+    for at in sorted((i for _, start, end, _, _ in blocks for i in range(start, end)), reverse=True):
+        # a rule is named by its text, which survives what others do in between, unless its double stands before it
+        which = now[at].args if now.index(now[at]) == at else (str(at + 1),)
+        steps.append(Edit(("-D", chain, *which), now.pop(at)))
+    for at in (j for _, _, _, start, end in blocks for j in range(start, end)):
+        verb = ("-A", chain) if at == len(now) else ("-I", chain, str(at + 1))
+        steps.append(Edit((*verb, *new[at].args), new[at]))
+        now.insert(at, new[at])
+    return steps
+
+
+def sides(op: Op) -> tuple[Chain | None, Chain | None]:
+    """The chain before and after a chain operation. A built-in chain is never missing, only empty."""
+    old = op.old if isinstance(op, Change) else op.item if isinstance(op, Delete) else None
+    new = None if isinstance(op, Delete) else op.item
+    assert isinstance(old, Chain | None) and isinstance(new, Chain | None)
+    known = new or old
+    assert known is not None
+    if known.builtin:
+        empty = Chain(family=known.family, table=known.table, name=known.name)
+        return old or empty, new or empty
+    return old, new
+
+
+def by_table(ops: Iterable[Op]) -> dict[TableKey, list[Op]]:
+    """Chain operations apart by table, in order of appearance; what is no chain is left out."""
+    tables: dict[TableKey, list[Op]] = {}
+    for op in ops:
+        if isinstance(op.item, Chain):
+            tables.setdefault((op.item.family, op.item.table), []).append(op)
+    return tables
+
+
+def restore_blocks(ops: Iterable[Op]) -> dict[TableKey, str]:
+    """By table, the input of `iptables-restore --noflush` (`ip6tables-restore` for IPv6) that carries `ops` out.
+
+    A chain of one's own is written anew as a whole. Of a built-in chain only what differs is touched.
+    """
+    return {key: _block(key[1], table_ops) for key, table_ops in by_table(ops).items()}
+
+
+def _block(table: str, ops: Iterable[Op]) -> str:
+    declared: list[str] = []
+    rules: list[str] = []
+    shared: list[str] = []
+    removed: list[str] = []
+    for op in ops:
+        old, new = sides(op)
+        if old and new and new.builtin:
+            if new.policy and new.policy != old.policy:
+                shared.append(f"-P {new.name} {new.policy}")
+            shared += [quoted(edit.words) for edit in edits(new.name, old.rules, new.rules)]
+            continue
+        name = op.item.key[-1]
+        declared.append(f":{name} - [0:0]")  # empties a chain that goes, too, so that no rule holds another one back
+        if new:
+            rules += [quoted(("-A", new.name, *rule.args)) for rule in new.rules]
+        else:
+            removed.append(f"-X {name}")
+    return "\n".join([f"*{table}", *declared, *rules, *shared, *removed, "COMMIT", ""])
