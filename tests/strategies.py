@@ -304,7 +304,7 @@ def _sysctls(draw: st.DrawFn, links: list[Link], br_netfilter: bool) -> list[Sys
     names += ["net/bridge/bridge-nf-call-iptables"] if br_netfilter else []
     # ip_forward overwrites every device's forwarding, and so does one device nobody else's
     names += [f"net/ipv4/conf/{link.name}/{key}" for link in links for key in ("rp_filter", "proxy_arp")]
-    names += [f"net/ipv4/neigh/{link.name}/proxy_delay" for link in links]
+    names += [f"net/ipv4/neigh/{link.name}/ucast_solicit" for link in links]
     chosen = draw(st.lists(st.sampled_from(names), max_size=4, unique=True))
     return [Sysctl(name=name, value=draw(st.sampled_from("01")), why=draw(_SAFE)) for name in chosen]
 

@@ -7,10 +7,11 @@ that needs no packets does not pay for them.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from netlab.kernel import netns
 from netlab.lab.capture.packet import Listener
@@ -141,3 +142,18 @@ class LinuxMachine:
         from netlab.kernel import packets
 
         return [device for device, _, _ in packets.devices(name)]
+
+    def become(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+        from netlab.kernel import commands
+
+        commands.enter_and_exec(name, argv, env)
+
+    def wireshark(self) -> AbstractContextManager[BinaryIO]:
+        from netlab.kernel import commands
+
+        return commands.feeding(["wireshark", "-k", "-i", "-"])
+
+    def draw(self, dot: str) -> str:
+        from netlab.kernel import commands
+
+        return commands.run_in(None, ["dot", "-Tsvg"], stdin=dot, check=True).stdout

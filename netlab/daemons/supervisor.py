@@ -340,7 +340,7 @@ def main(argv: list[str]) -> int:
     if not argv or len(argv) % 2 == 0 or options.keys() - {"--lock-fd", "--ready-fd"}:
         print("usage: python -m netlab.daemons.supervisor RUN_DIR [--lock-fd N] [--ready-fd N]", file=sys.stderr)
         return 2
-    run_dir, ready_fd = Path(argv[0]), int(options.get("--ready-fd", -1))
+    run_dir, ready_fd = Path(argv[0]).absolute(), int(options.get("--ready-fd", -1))
     try:
         lock_fd = hold_lock(run_dir, int(options.get("--lock-fd", -1)))
     except BlockingIOError:
@@ -348,6 +348,7 @@ def main(argv: list[str]) -> int:
         return 1
     if ready_fd >= 0:
         os.set_inheritable(ready_fd, False)
+    os.chdir("/")  # where it was started from is free to go
     supervisor = Supervisor(run_dir, ready_fd)
     supervisor.prepare()
     own = processes.identify(os.getpid())

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO, NamedTuple, NoReturn
 
-from netlab.base.errors import KernelError, MachineError
+from netlab.base.errors import InputError, KernelError, MachineError
 from netlab.kernel import netns as namespaces
 
 #: which Debian or Ubuntu package brings a tool
 PACKAGES = {
-    "bridge": "iproute2", "ip": "iproute2", "ss": "iproute2", "tc": "iproute2",
+    "bridge": "iproute2", "dot": "graphviz", "ip": "iproute2", "ss": "iproute2", "tc": "iproute2",
     "iptables-legacy-save": "iptables", "iptables-legacy-restore": "iptables", "iptables-legacy": "iptables",
     "iptables-nft-save": "iptables", "iptables-nft-restore": "iptables", "iptables-nft": "iptables",
     "ip6tables-legacy-save": "iptables", "ip6tables-legacy-restore": "iptables", "ip6tables-legacy": "iptables",
@@ -25,6 +26,7 @@ PACKAGES = {
     "conntrack": "conntrack", "ipset": "ipset", "ipvsadm": "ipvsadm", "nft": "nftables", "wg": "wireguard-tools",
     "arping": "iputils-arping", "curl": "curl", "dig": "bind9-dnsutils", "nc": "netcat-openbsd", "nginx": "nginx-light",
     "ping": "iputils-ping", "sysctl": "procps", "tcpdump": "tcpdump", "traceroute": "traceroute",
+    "wireshark": "wireshark",
 }  # fmt: skip
 
 
@@ -86,3 +88,45 @@ def run_in(
         said = stderr.strip() or stdout.strip() or f"exit status {done.returncode}"
         raise KernelError(f"{' '.join(argv)}: {said}", item=" ".join(argv))
     return done
+
+
+def enter_and_exec(netns: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> NoReturn:
+    """Become `argv` in a namespace: same process, same terminal, its exit status is ours. env: added to ours.
+
+    Returns only by an error, and then to where the thread was: KernelError without the namespace, MachineError if the
+    command is not installed, InputError if it cannot be executed.
+    """
+    with namespaces.entered(netns):
+        # Python ignores SIGPIPE, and exec keeps that: `exec … yes | head` would complain
+        ours = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        try:
+            os.execvpe(argv[0], list(argv), {**os.environ, **(env or {})})
+        except FileNotFoundError:
+            raise missing(argv[0]) from None
+        except OSError as e:
+            raise InputError(f"{argv[0]}: {e.strerror}") from e
+        finally:
+            signal.signal(signal.SIGPIPE, ours)
+
+
+@contextlib.contextmanager
+def feeding(argv: Sequence[str]) -> Iterator[BinaryIO]:
+    """Start a program and yield its standard input. Nobody waits for it: a window outlives its input.
+
+    It leads a session of its own, so that Ctrl-C is not for it. MachineError if it is not installed.
+    """
+    read, write = os.pipe()
+    with open(write, "wb") as stream:  # noqa: PTH123 - a descriptor, not a path
+        try:
+            null = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
+            actions = [(os.POSIX_SPAWN_DUP2, read, 0), null]
+            os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsid=True)
+        except FileNotFoundError:
+            raise missing(argv[0]) from None
+        finally:
+            os.close(read)
+        try:
+            yield stream
+        except BrokenPipeError:
+            stream.raw.close()  # what is still buffered has no reader
+            raise

@@ -13,10 +13,10 @@ from dataclasses import replace
 
 from netlab.base.errors import KernelError
 from netlab.kernel.apply import States
-from netlab.model.diff import Delete, Op, stage_of, without_devices
+from netlab.model.diff import Delete, Op, falls_with, stage_of, without_devices
 from netlab.model.iptables import Chain
 from netlab.model.item import Item, Key
-from netlab.model.l3 import Address, Neighbour, Route
+from netlab.model.l3 import Address, Fdb, Neighbour, Route
 from netlab.model.links import Link, Loopback, Veth
 from netlab.model.state import HostState, device_of
 from netlab.model.sysctl import Sysctl
@@ -91,6 +91,12 @@ class FakeBackend:
         if isinstance(old, Link) and old.up and not link.up:
             self._set(ns, self._state(ns).where(lambda item: not _dies_when_down(item, link.name)))
             space = self.spaces[ns]
+        if isinstance(old, Link) and old.master and old.master != link.master:
+            # a bridge forgets a port that leaves; what a VXLAN device knows itself stays
+            self._set(
+                ns, self._state(ns).where(lambda i: not (isinstance(i, Fdb) and i.dev == link.name and not i.dst))
+            )
+            space = self.spaces[ns]
         space[link.order] = link if link.mac or isinstance(link.kind, Loopback) else replace(link, mac=None)
         if isinstance(link.kind, Veth):
             other = self.spaces.get(link.kind.peer_netns or ns)
@@ -153,7 +159,7 @@ class FakeBackend:
 
 def _dies_when_down(item: Item, name: str) -> bool:
     if isinstance(item, Route):
-        return name in item.devices
+        return name in falls_with(item)
     if isinstance(item, Address):
         return item.dev == name and item.address.version == 6
     return isinstance(item, Neighbour) and item.dev == name

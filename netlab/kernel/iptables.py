@@ -228,10 +228,8 @@ def _iptc() -> Any:
             warnings.simplefilter("ignore")
             return importlib.import_module("iptc")
     except Exception as e:
-        if type(e).__name__ not in ("XTablesError", "AttributeError", "ImportError", "ModuleNotFoundError", "OSError"):
-            raise
-        raise MachineError(f"python-iptables does not find iptables' libraries: {e}",
-                           hint="apt-get install iptables libxtables12") from e  # fmt: skip
+        hint = "apt-get install iptables libxtables12"
+        raise MachineError(f"python-iptables does not find iptables' libraries: {e}", hint=hint) from e
     finally:
         for name in missing:
             del os.environ[name]
@@ -252,6 +250,8 @@ def _read_by_iptc(iptc: Any, family: Family, name: str) -> list[Counter]:
             for rule in chain.rules:
                 packets, counted = rule.get_counters()
                 found.append(Counter(chain.name, rule_of(_args(rule)).args, packets, counted))
+    except (iptc.IPTCError, iptc.XTablesError) as e:
+        raise KernelError(f"python-iptables cannot read table {name} (IPv{family}): {e}", item=f"table {name}") from e
     finally:
         table.close()
     return found

@@ -21,7 +21,7 @@ from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Address, Fdb, Neighbour, Route, Rule
-from netlab.model.links import BridgePort, Link, Loopback, Tun, Veth, Wireguard
+from netlab.model.links import Link, Loopback, Tun, Veth, Wireguard
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
@@ -273,9 +273,7 @@ class LinuxBackend:
             peer = found if isinstance(found, Link) else None
             born.add((other, link.kind.peer))
         requests: list[tuple[Op, Request]] = [(op, encode.link_create(link, indices, peer, index))]
-        if link.port not in (None, BridgePort()):
-            requests.append((op, encode.port_options(link, indices)))
-        return requests
+        return requests + [(op, request) for request in encode.afterthoughts(link, indices)]
 
     def _tun(self, place: _Place, op: Op, link: Link) -> list[tuple[Op, Request]]:
         assert isinstance(link.kind, Tun)
@@ -410,7 +408,9 @@ def _refusal(op: Op, number: int, said: str) -> KernelError | MachineError:
     doing = {Create: "make", Change: "change", Delete: "remove"}[type(op)]
     because = f" (wanted by {op.item.why})" if op.item.why else ""
     text = os.strerror(number) + (f": {said}" if said else "")
-    if number == errno.EOPNOTSUPP and isinstance(op.item, Link | Qdisc):
+    # of an unknown qdisc the kernel says ENOENT, as it does of a missing parent: only its words tell them apart
+    unknown = isinstance(op.item, Qdisc) and "kind is unknown" in said
+    if unknown or (number == errno.EOPNOTSUPP and isinstance(op.item, Link | Qdisc)):
         kind = op.item.kind.NAME
         return MachineError(
             f"this kernel has no {kind}: cannot {doing} {op.item}{because}",

@@ -216,7 +216,10 @@ class Engine:
         return Drift(mend, {ns: items for ns, items in strangers.items() if ns not in missing})
 
     def put(self, name: str, change: Callable[[Record], tuple[Record, States]]) -> dict[str, list[Op]]:
-        """Apply a changed value to a lab that is up (an exercise's break, an impairment), under its lock."""
+        """Apply a changed value to a lab that is up (an exercise's break, an impairment), under its lock.
+
+        If the machine refuses it, the lab is put back to what it was before, and the error passes through.
+        """
         self.machine.require_root()
         journal = self.journal(name)
         with journal.locked(waiting=self.say):
@@ -225,7 +228,14 @@ class Engine:
                 raise InputError(f"lab {name!r} is not up", hint=f"netlab lab up {name}")
             new, states = change(record)
             journal.begin(new)
-            plans = self.network(journal, new).apply_all(owner(name), states)
+            network = self.network(journal, new)
+            try:
+                plans = network.apply_all(owner(name), states)
+            except (NetlabError, KeyboardInterrupt):
+                # a change that is refused is no change: back to what was asked for before
+                network.apply_all(owner(name), {ns: record.claims.get(ns, HostState()) for ns in states})
+                journal.keep(record)
+                raise
             journal.keep(new)
             return plans
 

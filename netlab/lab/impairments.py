@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from netlab.lab.schema import Impair
 from netlab.model import Netem, Tbf
 
@@ -32,3 +34,31 @@ def qdiscs(spec: Impair) -> tuple[Tbf | Netem, ...]:
         burst = max(BURST_MIN, round(octets * BURST_SECONDS))
         found.append(Tbf(rate=spec.rate, burst=burst, limit=burst + max(BURST_MIN, round(octets * QUEUE_SECONDS))))
     return tuple(found)
+
+
+def words(kinds: Iterable[Tbf | Netem]) -> str:
+    """Disciplines as a person would say them: `10 Mbit/s, delay 50 ms ± 5 ms, loss 1%`."""
+    said: list[str] = []
+    for kind in kinds:
+        if isinstance(kind, Tbf):
+            said.insert(0, _bits(kind.rate))
+            continue
+        if kind.delay:
+            said.append(f"delay {_time(kind.delay)}" + (f" ± {_time(kind.jitter)}" if kind.jitter else ""))
+        shares = {name: getattr(kind, name) for name in ("loss", "duplicate", "reorder", "corrupt")}
+        said += [f"{name} {share:g}%" for name, share in shares.items() if share]
+    return ", ".join(said)
+
+
+def _bits(rate: int) -> str:
+    for unit, size in (("Gbit/s", 10**9), ("Mbit/s", 10**6), ("kbit/s", 10**3)):
+        if rate >= size:
+            return f"{rate / size:g} {unit}"
+    return f"{rate} bit/s"
+
+
+def _time(microseconds: int) -> str:
+    for unit, size in (("s", 10**6), ("ms", 10**3)):
+        if microseconds >= size:
+            return f"{microseconds / size:g} {unit}"
+    return f"{microseconds} µs"

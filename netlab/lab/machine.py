@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, NoReturn, Protocol
 
 from netlab.base.addresses import Address
 from netlab.lab.capture.packet import Listener
@@ -165,3 +165,12 @@ class Machine(Protocol):
 
     def devices(self, name: str) -> list[str]:
         """Names of the devices in a namespace."""
+
+    def become(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+        """Replace this process by a command in a namespace. env: added to ours."""
+
+    def wireshark(self) -> AbstractContextManager[BinaryIO]:
+        """Wireshark, showing the pcapng that is written to the stream. It stays open when the stream is closed."""
+
+    def draw(self, dot: str) -> str:
+        """A graph in the DOT language, laid out, as SVG."""

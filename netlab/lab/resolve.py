@@ -91,7 +91,11 @@ class _Resolver:
     # -- reporting
 
     def _at(self, *path: str | int) -> str:
-        return self.document.place(path)
+        """Why something is there: the place in the file, and in brackets what stands there."""
+        words = [str(part) for part in path if part not in ("interfaces", "containers", "nodes")]
+        singular = {"networks": "network", "bridges": "bridge", "routes": "route", "sysctls": "sysctl"}
+        said = " ".join(singular.get(word, word) for word in words)
+        return f"{self.document.place(path)} ({'container ' if path[:1] == ('containers',) else ''}{said})"
 
     def _problem(self, path: Location, message: str, hint: str | None = None) -> None:
         self.problems.append(Problem(self.document.place(path), message, hint))

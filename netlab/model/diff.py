@@ -162,6 +162,7 @@ def plan(
             late.append(Create(item))
         elif not item.met_by(actual_item):
             late.append(Change(actual_item, item))
+    late += _held_mtus(wanted, late)
     late += _no_longer_wanted(have, want, mine, before or {})
     late += _chains(have, want, mine)
     late += [Delete(have[o]) for o in mine if o not in want and o in have and isinstance(have[o], Ipset)]
@@ -197,18 +198,16 @@ def _taken_along(actual: HostState, want: Mapping[Key, Item], mine: set[Key]) ->
     gone: set[Key] = set()
     links = {link.name: link for link in actual.all(Link)}
     targets = {item.name: item for item in want.values() if isinstance(item, Link)}
-    going_down = {
-        name
-        for name, link in links.items()
-        if link.up and (not targets[name].up if name in targets else link.order in mine and isinstance(link.kind, Loopback))
-    }
+    unwanted = mine - set(want)
+    going_down = {name for name, t in targets.items() if name in links and links[name].up and not t.up}
+    going_down |= {n for n, li in links.items() if li.up and isinstance(li.kind, Loopback) and li.order in unwanted}
     moved = {n for n, t in targets.items() if n in links and links[n].master and links[n].master != t.master}
     for item in actual:
         if (
-            (isinstance(item, Route) and item.devices & going_down)
+            (isinstance(item, Route) and falls_with(item) & going_down)
             or (isinstance(item, Neighbour) and item.dev in going_down)
             or (isinstance(item, Address) and item.address.version == 6 and item.dev in going_down)
-            or (isinstance(item, Fdb) and item.dev in moved)
+            or (isinstance(item, Fdb) and item.dst is None and item.dev in moved)
         ):
             gone.add(item.order)
 
@@ -232,6 +231,11 @@ def _taken_along(actual: HostState, want: Mapping[Key, Item], mine: set[Key]) ->
         route.order for route in actual.all(Route) if route.src in addresses_lost and route.order in mine | set(want)
     }
     return gone
+
+
+def falls_with(route: Route) -> frozenset[str]:
+    """Devices that take the route along when they are set down: the kernel keeps an IPv6 route that refuses on `lo`."""
+    return route.devices or frozenset(["lo"] if route.dst.version == 6 else [])
 
 
 def _creation_order(wanted: HostState) -> list[Item]:
@@ -261,6 +265,20 @@ def _loopback_down(have: Mapping[Key, Item], want: Mapping[Key, Item], mine: Map
         for item in lost
         if isinstance(item, Link) and isinstance(item.kind, Loopback) and item.up
     ]
+
+
+def _held_mtus(wanted: HostState, ops: list[Op]) -> list[Op]:
+    """Bridges whose MTU has to be said once more: until a person has set it, it follows the smallest of the ports."""
+    touched = {op.item.name for op in ops if isinstance(op.item, Link)}
+    held: list[Op] = []
+    for bridge in wanted.all(Link):
+        ports = (
+            [port for port in wanted.all(Link) if port.master == bridge.name] if isinstance(bridge.kind, Bridge) else []
+        )
+        least = min((port.mtu for port in ports), default=bridge.mtu)
+        if least != bridge.mtu and touched & {bridge.name, *(port.name for port in ports)}:
+            held.append(Change(replace(bridge, mtu=least), bridge))
+    return held
 
 
 def _no_longer_wanted(

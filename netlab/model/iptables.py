@@ -11,6 +11,7 @@ import ipaddress
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 from netlab.model.item import Item, Key
@@ -39,8 +40,24 @@ _PROTOCOLS = {"icmpv6": "ipv6-icmp", "1": "icmp", "6": "tcp", "17": "udp", "58":
 _BASE = ("-s", "-d", "-i", "-o", "-p")
 #: options that belong to a protocol's own match, which `-p tcp --dport 80` loads without a word
 _IMPLICIT = {
-    "--dport": None, "--sport": None, "--syn": None, "--tcp-flags": None, "--icmp-type": "icmp", "--icmpv6-type": "icmp6",
+    "--dport": None, "--sport": None, "--syn": None, "--tcp-flags": None,
+    "--icmp-type": "icmp", "--icmpv6-type": "icmp6",
 }  # fmt: skip
+#: a target that iptables-save prints with the option that it has anyway; here it has none
+_SPELT_OUT = {
+    ("-j", "REJECT", "--reject-with", "icmp-port-unreachable"),
+    ("-j", "REJECT", "--reject-with", "icmp6-port-unreachable"),
+}
+#: values that iptables-save prints in another word
+_VALUES = {
+    "--tcp-flags": {"ALL": "FIN,SYN,RST,PSH,ACK,URG"},
+    "--icmp-type": {"echo-request": "8", "ping": "8", "echo-reply": "0", "pong": "0", "destination-unreachable": "3"},
+    "--icmpv6-type": {"echo-request": "128", "ping": "128", "echo-reply": "129", "pong": "129"},
+}
+_ALL_BITS = 0xFFFFFFFF
+_LIMIT_UNITS = {"s": "sec", "m": "min", "h": "hour", "d": "day"}
+#: the kernel keeps a probability as a share of this (xt_statistic)
+_PROBABILITY_ONE = 1 << 31
 _CTSTATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT")
 
 
@@ -96,11 +113,13 @@ def canonical(args: str | Sequence[str]) -> tuple[str, ...]:
             name = value(option)
             loaded.append(name)
             matches += ["-m", name]
+            where = matches
         elif option in ("-j", "-g"):
             target += [option, value(option)]
             where = target
         elif option.startswith("-"):
-            if option in _IMPLICIT and where is matches:
+            if option in _IMPLICIT:
+                where = matches
                 match = _IMPLICIT[option] or protocol
                 if match and match not in loaded:
                     loaded.append(match)
@@ -116,7 +135,7 @@ def canonical(args: str | Sequence[str]) -> tuple[str, ...]:
             raise ValueError(f"{option!r} is not an iptables option")
         i += 1
     out = [word for option in _BASE for word in base.get(option, ())]
-    return (*out, *matches, *target)
+    return (*out, *matches, *(target[:2] if tuple(target) in _SPELT_OUT else target))
 
 
 def _respell(words: list[str]) -> None:
@@ -127,24 +146,44 @@ def _respell(words: list[str]) -> None:
     if option in ("--ctstate", "--state"):
         given = set(text.upper().split(","))
         words[-1] = ",".join([s for s in _CTSTATES if s in given] + sorted(given - set(_CTSTATES)))
-    elif option in ("--set-mark", "--set-xmark", "--mark", "--or-mark"):
-        number, _, mask = text.partition("/")
-        word = hex(int(number, 0))
-        if option == "--set-mark":
-            # --set-mark clears what it sets: value/mask is spelt value/(mask | value) as xmark
-            both = int(mask, 0) | int(number, 0) if mask else 0xFFFFFFFF
-            words[-2:] = ["--set-xmark", f"{word}/{hex(both)}"]
-        elif option == "--or-mark":
-            words[-2:] = ["--set-xmark", f"{word}/{word}"]
-        elif mask:
-            words[-1] = f"{word}/{hex(int(mask, 0))}"
-        else:
-            words[-1] = word if option == "--mark" else f"{word}/0xffffffff"
+    elif option in ("--mark", "--set-mark", "--set-xmark", "--or-mark", "--and-mark", "--xor-mark"):
+        words[-2:] = _mark(option, text)
+    elif option == "--probability":
+        words[-1] = f"{round(float(text) * _PROBABILITY_ONE) / _PROBABILITY_ONE:.11f}"
+    elif option == "--limit":
+        number, _, unit = text.partition("/")
+        words[-1] = f"{number}/{_LIMIT_UNITS.get(unit[:1], unit)}"
+    elif option == "--to-port":
+        words[-2] = "--to-ports"
+    elif option == "--to" and words[-3:-2] in (["SNAT"], ["DNAT"]):
+        words[-2] = "--to-source" if words[-3] == "SNAT" else "--to-destination"
+    elif len(words) > 2 and words[-3] == "--tcp-flags":
+        words[-2:] = [_VALUES["--tcp-flags"].get(word, word) for word in words[-2:]]
+    elif option in _VALUES:
+        words[-1] = _VALUES[option].get(text, text)
+
+
+def _mark(option: str, text: str) -> list[str]:
+    """A mark's option and value. What changes a mark is spelt `--set-xmark value/mask`: clear mask, then xor value."""
+    first, _, second = text.partition("/")
+    value, mask = int(first, 0), int(second, 0) if second else _ALL_BITS
+    match option:
+        case "--mark":
+            return [option, hex(value) + (f"/{mask:#x}" if mask != _ALL_BITS else "")]
+        case "--set-mark":
+            mask |= value
+        case "--or-mark":
+            mask = value
+        case "--and-mark":
+            value, mask = 0, ~value & _ALL_BITS
+        case "--xor-mark":
+            mask = 0
+    return ["--set-xmark", f"{value:#x}/{mask:#x}"]
 
 
 def precedence_of(args: Sequence[str]) -> int:
     """The declared precedence of a rule in a built-in chain, by the chain that it jumps to."""
-    for option, name in zip(args, args[1:], strict=False):
+    for option, name in pairwise(args):
         if option in ("-j", "-g"):
             for prefix, rank in PRECEDENCE.items():
                 if name.startswith(prefix):

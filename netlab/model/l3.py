@@ -98,9 +98,8 @@ class Route(Item):
 
     @property
     def devices(self) -> frozenset[str]:
-        """Devices without which the kernel drops the route. An IPv6 route that refuses lives on `lo`."""
-        named = [n.dev for n in self.nexthops] + ([self.dev] if self.dev else [])
-        return frozenset(named or (["lo"] if self.dst.version == 6 else []))
+        """Devices without which the kernel drops the route."""
+        return frozenset([n.dev for n in self.nexthops] + ([self.dev] if self.dev else []))
 
     @property
     def key(self) -> Key:

@@ -57,8 +57,6 @@ def link_create(link: Link, indices: Indices, peer: Link | None = None, peer_ind
         parts.append(attr(1, wire.mac(link.mac)))
     if link.master:
         parts.append(u32(10, indices[link.master]))
-    if link.alias:
-        parts.append(attr(20, link.alias.encode()))
     if link.parent:
         parts.append(u32(5, indices[link.parent]))
     data = _kind_data(link, indices, peer, peer_index)
@@ -124,6 +122,16 @@ def _vxlan(vxlan: Vxlan, indices: Indices) -> bytes:
     if vxlan.group:
         parts.append(attr(2 if vxlan.group.version == 4 else 16, vxlan.group.packed))
     return b"".join(parts)
+
+
+def afterthoughts(link: Link, indices: Indices) -> list[Request]:
+    """What a new device can only be given when it is there: its alias, and its options as a port of a bridge."""
+    requests: list[Request] = []
+    if link.alias:
+        requests.append((wire.RTM_NEWLINK, 0, _ifinfo(indices[link.name]) + attr(20, link.alias.encode())))
+    if link.port not in (None, BridgePort()):
+        requests.append(port_options(link, indices))
+    return requests
 
 
 def link_change(old: Link, link: Link, indices: Indices) -> list[Request]:

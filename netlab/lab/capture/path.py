@@ -109,7 +109,7 @@ def check(
     best: Result | None = None
     for journey in follow(captured, flow):
         ordered = _settle_ties(journey, expected)
-        result = Result(_hops(ordered), tuple(_compare(ordered, expected, exactly=exactly)))
+        result = Result(hops(ordered), tuple(_compare(ordered, expected, exactly=exactly)))
         if best is None or len(result.mismatches) < len(best.mismatches):
             best = result
         if best.passed:
@@ -150,16 +150,17 @@ def holds(wanted: Value | None, saw: Value | None) -> bool:
         return False
 
 
-def _hops(journey: Sequence[Sighting]) -> tuple[Hop, ...]:
+def hops(journey: Sequence[Sighting]) -> tuple[Hop, ...]:
+    """A journey as its hops, each with what has changed since the one before."""
     from netlab.lab.capture import changes  # loads scapy, as decoding did
 
-    hops = []
+    found = []
     start = journey[0].packet.time_ns
     for before, sighting in zip((None, *journey), journey, strict=False):
         changed = changes.between(before.levels, sighting.levels) if before else ()
         offset = (sighting.packet.time_ns - start) / 1000
-        hops.append(Hop(sighting.packet.place, sighting.packet.outgoing, offset, sighting.fields, changed))
-    return tuple(hops)
+        found.append(Hop(sighting.packet.place, sighting.packet.outgoing, offset, sighting.fields, changed))
+    return tuple(found)
 
 
 def _settle_ties(journey: Sequence[Sighting], expected: Sequence[Expected]) -> list[Sighting]:

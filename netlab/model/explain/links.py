@@ -120,7 +120,7 @@ def add(
 
 
 class Wiring:
-    """Link operations that depend on one another: veth pairs, MTUs that come from below, ports that change a bridge's.
+    """Link operations that depend on one another: veth pairs, MTUs that come from below.
 
     made: names of the veth ends that exist already, because the other end brought them.
     """
@@ -129,7 +129,6 @@ class Wiring:
         self._made = set(made)
         self._gone: set[str] = set()
         self._fresh = {op.item.name: op.item for op in ops if isinstance(op, Create) and isinstance(op.item, Link)}
-        self._repair = {ports[-1].name: bridge for bridge, ports in self._bridges() if _drags(bridge, ports)}
         self._mtus = {link.name: link.mtu for link in self._fresh.values()}
 
     def commands(self, op: Op) -> list[Command]:
@@ -138,9 +137,7 @@ class Wiring:
         assert isinstance(link, Link)
         if isinstance(op, Delete):
             return self._delete(link)
-        out = self._create(link) if isinstance(op, Create) else change(_as_link(op.old), link)
-        bridge = self._repair.get(link.name)
-        return [*out, _set(bridge, "mtu", bridge.mtu)] if bridge else out
+        return self._create(link) if isinstance(op, Create) else change(_as_link(op.old), link)
 
     def _create(self, link: Link) -> list[Command]:
         if link.name in self._made:
@@ -158,18 +155,6 @@ class Wiring:
         if isinstance(link.kind, Veth) and not link.kind.peer_netns:
             self._gone.add(link.kind.peer)
         return [] if known else delete(link)
-
-    def _bridges(self) -> list[tuple[Link, list[Link]]]:
-        ports: dict[str, list[Link]] = {}
-        for link in self._fresh.values():
-            if link.master:
-                ports.setdefault(link.master, []).append(link)
-        return [(self._fresh[name], found) for name, found in ports.items() if name in self._fresh]
-
-
-def _drags(bridge: Link, ports: list[Link]) -> bool:
-    """Whether the kernel gives a new bridge another MTU, the least of its ports (br_mtu_auto_adjust)."""
-    return isinstance(bridge.kind, Bridge) and min(port.mtu for port in ports) != bridge.mtu
 
 
 def _as_link(item: object) -> Link:

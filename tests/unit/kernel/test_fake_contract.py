@@ -1,0 +1,17 @@
+"""The fake backend keeps the contract of all backends."""
+
+import contextlib
+from collections.abc import Iterator
+
+from contract import Contract
+
+from netlab.kernel.apply import Backend
+from netlab.kernel.fake import FakeBackend
+
+
+class TestFake(Contract):
+    examples = 300
+
+    @contextlib.contextmanager
+    def world(self) -> Iterator[Backend]:
+        yield FakeBackend()
