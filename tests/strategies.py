@@ -302,7 +302,7 @@ def _fdb(draw: st.DrawFn, links: list[Link]) -> list[Fdb]:
 def _sysctls(draw: st.DrawFn, links: list[Link], br_netfilter: bool) -> list[Sysctl]:
     names = ["net/ipv4/ip_forward", "net/ipv4/conf/all/rp_filter", "net/ipv6/conf/all/forwarding"]
     names += ["net/bridge/bridge-nf-call-iptables"] if br_netfilter else []
-    # ip_forward overwrites every device's forwarding, and so does one device nobody else's
+    # not a device's forwarding: net/ipv4/ip_forward overwrites them all
     names += [f"net/ipv4/conf/{link.name}/{key}" for link in links for key in ("rp_filter", "proxy_arp")]
     names += [f"net/ipv4/neigh/{link.name}/ucast_solicit" for link in links]
     chosen = draw(st.lists(st.sampled_from(names), max_size=4, unique=True))

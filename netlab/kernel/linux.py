@@ -124,17 +124,15 @@ class LinuxBackend:
         blank = {ns for ns in wanted if ns in self._blank}
         states = {ns: HostState.of([_LO_DOWN, *self._sysctls(wanted[ns], ns)]) for ns in blank}
         with self._open(ns for ns in wanted if ns not in blank) as places:
-            ends = _veth_ends(places)
+            cables = _Cables(places)
             for ns, place in places.items():
-                states[ns] = self._state(place, wanted[ns], ends, everything)
+                states[ns] = self._state(place, wanted[ns], cables, everything)
         return {ns: states[ns] for ns in wanted}
 
-    def _state(
-        self, place: _Place, wanted: HostState, ends: Mapping[tuple[int, int], list[tuple[str, str]]], everything: bool
-    ) -> HostState:
+    def _state(self, place: _Place, wanted: HostState, cables: _Cables, everything: bool) -> HostState:
         names = {raw.index: raw.name for raw in place.links}
         kinds = {type(item) for item in wanted}
-        items: list[Item] = [decode.link(raw, names, _peer(place, raw, names, ends)) for raw in place.links]
+        items: list[Item] = [decode.link(raw, names, cables.peer(place, raw, names)) for raw in place.links]
         dump = place.netlink.dump
         for family in (wire.AF_INET, wire.AF_INET6):
             found: list[Item | None] = []
@@ -409,8 +407,7 @@ def _refusal(op: Op, number: int, said: str) -> KernelError | MachineError:
     because = f" (wanted by {op.item.why})" if op.item.why else ""
     text = os.strerror(number) + (f": {said}" if said else "")
     # of an unknown qdisc the kernel says ENOENT, as it does of a missing parent: only its words tell them apart
-    unknown = isinstance(op.item, Qdisc) and "kind is unknown" in said
-    if unknown or (number == errno.EOPNOTSUPP and isinstance(op.item, Link | Qdisc)):
+    if isinstance(op.item, Link | Qdisc) and (number == errno.EOPNOTSUPP or "qdisc kind is unknown" in said):
         kind = op.item.kind.NAME
         return MachineError(
             f"this kernel has no {kind}: cannot {doing} {op.item}{because}",
@@ -419,31 +416,32 @@ def _refusal(op: Op, number: int, said: str) -> KernelError | MachineError:
     return KernelError(f"cannot {doing} {op.item}{because}: {text}", errno_=number, item=str(op.item))
 
 
-def _veth_ends(places: Mapping[str, _Place]) -> dict[tuple[int, int], list[tuple[str, str]]]:
-    """Veth ends by (own index, peer's index), to find the other end of each."""
-    ends: dict[tuple[int, int], list[tuple[str, str]]] = {}
-    for ns, place in places.items():
-        for raw in place.links:
-            if raw.kind == "veth" and raw.elsewhere:
-                ends.setdefault((raw.index, raw.link), []).append((ns, raw.name))
-    return ends
+class _Cables:
+    """Which veth ends belong together, among the namespaces that were read.
 
+    A dump gives the other end's index and a number for its namespace. Where we made the pair, its two indices occur
+    once in the lab; where a person did, several ends may fit, and the namespaces have to be asked for their numbers.
+    """
 
-def _peer(
-    place: _Place,
-    raw: decode.RawLink,
-    names: Mapping[int, str],
-    ends: Mapping[tuple[int, int], list[tuple[str, str]]],
-) -> Veth:
-    """The other end, found by the pair of indices; an empty name if it is in no namespace that was read."""
-    if raw.kind != "veth":
-        return Veth("")
-    if not raw.elsewhere:
-        return Veth(names.get(raw.link, ""))
-    for ns, name in ends.get((raw.link, raw.index), []):
-        if ns != place.name:
-            return Veth(name, ns)
-    return Veth("")
+    def __init__(self, places: Mapping[str, _Place]) -> None:
+        self._places = places
+        self._ends: dict[tuple[int, int], list[tuple[str, str]]] = {}
+        for ns, place in places.items():
+            for raw in place.links:
+                if raw.kind == "veth" and raw.netnsid is not None:
+                    self._ends.setdefault((raw.index, raw.link), []).append((ns, raw.name))
+
+    def peer(self, place: _Place, raw: decode.RawLink, names: Mapping[int, str]) -> Veth:
+        """The other end; an empty name if it is in no namespace that was read."""
+        if raw.kind != "veth":
+            return Veth("")
+        if raw.netnsid is None:
+            return Veth(names.get(raw.link, ""))
+        fitting = [(ns, name) for ns, name in self._ends.get((raw.link, raw.index), []) if ns != place.name]
+        if len(fitting) > 1:
+            numbers = {ns: place.netlink.netnsid(self._places[ns].fd) for ns, _ in fitting}
+            fitting = [(ns, name) for ns, name in fitting if numbers[ns] == raw.netnsid]
+        return Veth(fitting[0][1], fitting[0][0]) if fitting else Veth("")
 
 
 def _unambiguous(items: Iterable[Item]) -> list[Item]:

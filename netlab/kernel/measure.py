@@ -12,13 +12,13 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
 from netlab.base.errors import KernelError
 from netlab.kernel import syscalls
 
-#: on descriptor 3 the shell says whom it started; that one waits on 4 until the shell has gone, which else might reap it
+#: on descriptor 3 the shell says whom it started; who waits on 4 until the shell, which else might reap it, has gone
 _SPAWN = '{ read -r _ <&4; exec "$@" 3>&- 4<&-; } & echo $! >&3'
 
 
@@ -36,8 +36,10 @@ class Measured(NamedTuple):
     marked: float | None = None
 
 
-def measured(argv: Sequence[str], *, mark: str | None = None, timeout: float = 600.0) -> Measured:
-    """Run `argv`, without input, in a session of its own. mark: note when this text has been printed.
+def measured(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, mark: str | None = None, timeout: float = 600.0
+) -> Measured:
+    """Run `argv`, without input, in a session of its own. env: added to ours; mark: note when this text is printed.
 
     Interrupted, it kills the command and whatever that has started within its session, and waits for their end.
     KernelError if the command is not done after `timeout` seconds.
@@ -54,7 +56,11 @@ def measured(argv: Sequence[str], *, mark: str | None = None, timeout: float = 6
             (os.POSIX_SPAWN_DUP2, go_end.fileno(), 4),
         ]
         shell = os.posix_spawn(
-            "/bin/sh", ["sh", "-c", _SPAWN, "sh", *argv], os.environ, file_actions=actions, setsid=True
+            "/bin/sh",
+            ["sh", "-c", _SPAWN, "sh", *argv],
+            {**os.environ, **(env or {})},
+            file_actions=actions,
+            setsid=True,
         )
         try:
             for end in (out_end, told_end, go_end):
@@ -109,7 +115,7 @@ def _pipe(stack: contextlib.ExitStack) -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _end_session(leader: int) -> None:
-    """Kill what is left of a session that we started. Its number is not given out again while a child of ours has it."""
+    """Kill what is left of a session that we started: its number is not given out while a child of ours has it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):

@@ -7,16 +7,27 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import netlab
 from netlab.base.errors import InputError, Problem
-from netlab.compile.machines import compile_lab
-from netlab.compile.topology import Topology
-from netlab.lab.schema_file import LabFile
-from netlab.lab.yamlfile import Document, load, shown, validated
-from netlab.model import HostState
+
+if TYPE_CHECKING:  # imported where they are used: a lab that is kept, or only named, needs none of it
+    from netlab.compile.topology import Topology
+    from netlab.lab.kept import Kept
+    from netlab.lab.schema_file import LabFile
+    from netlab.lab.yamlfile import Document
+    from netlab.model import HostState
 
 FILE = "lab.yaml"
+
+
+def shown(path: Path) -> str:
+    """A path as a person would type it: relative to here if that is shorter."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def search_path() -> list[Path]:
@@ -66,20 +77,47 @@ class Lab:
     @cached_property
     def digest(self) -> str:
         """What the definition is, in a few characters: changes with the file and with netlab's version."""
+        return hashlib.sha256(netlab.__version__.encode() + b"\0" + self._content).hexdigest()[:16]
+
+    @cached_property
+    def _content(self) -> bytes:
         try:
-            content = self.path.read_bytes()
+            return self.path.read_bytes()
         except OSError as e:
             raise InputError([Problem(shown(self.path), f"cannot be read: {e.strerror}")]) from e
-        return hashlib.sha256(netlab.__version__.encode() + b"\0" + content).hexdigest()[:16]
+
+    @cached_property
+    def _key(self) -> str:
+        from netlab.lab import kept
+
+        return kept.key(self.path, shown=shown(self.path), content=self._content)
+
+    @cached_property
+    def _kept(self) -> Kept | None:
+        from netlab.lab import kept
+
+        return kept.read(self._key)
+
+    def keep(self) -> None:
+        """Remember what became of the file, for the next command."""
+        from netlab.lab import kept
+
+        if self._kept is None:
+            kept.write(self._key, self.topology, self.states)
 
     @cached_property
     def document(self) -> Document:
         """The parsed file. InputError."""
+        from netlab.lab.yamlfile import load
+
         return load(self.path)
 
     @cached_property
     def file(self) -> LabFile:
         """The validated file. InputError."""
+        from netlab.lab.schema_file import LabFile
+        from netlab.lab.yamlfile import validated
+
         return validated(LabFile, self.document)
 
     @cached_property
@@ -89,9 +127,18 @@ class Lab:
 
         return resolve(self.file, self.document)
 
+    @property
+    def outline(self) -> Topology:
+        """The resolved lab's places and processes; of a lab that is kept, without the devices. InputError."""
+        return self._kept.outline if self._kept else self.topology
+
     @cached_property
     def states(self) -> dict[str, HostState]:
         """The desired network of every namespace. InputError."""
+        if self._kept:
+            return self._kept.states
+        from netlab.compile.machines import compile_lab
+
         try:
             return compile_lab(self.topology)
         except ValueError as e:
@@ -100,7 +147,7 @@ class Lab:
     @property
     def name(self) -> str:
         """The lab's own name, which may differ from its folder's."""
-        return self.file.name
+        return self._kept.outline.name if self._kept else self.file.name
 
     @property
     def folder(self) -> Path:

@@ -520,7 +520,9 @@ class _Resolver:
                     listed = ", ".join(map(str, subnets)) or "none of that family"
                     text = f"gateway {route.via} is outside the subnets of {device.name} ({listed})"
                     self.problems.append(
-                        Problem(route.why, f"{section}.{name}: {text}", "a gateway must be a neighbour")
+                        Problem(
+                            route.why.rpartition(" (")[0], f"{section}.{name}: {text}", "a gateway must be a neighbour"
+                        )
                     )
 
     def _place(self, name: str, draft: _Draft) -> Place:

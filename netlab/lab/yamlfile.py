@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from netlab.base.errors import InputError, Problem
+from netlab.lab.labfile import shown as shown
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[str | int, ...]
@@ -35,14 +36,6 @@ class Document:
         while path and path not in self.lines:
             path = path[:-1]
         return f"{self.name}:{self.lines.get(path, 1)}"
-
-
-def shown(path: Path) -> str:
-    """A path as a person would type it: relative to here if that is shorter."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def load(path: Path) -> Document:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import ClassVar
 
 from netlab.model.item import Item, Key
@@ -50,5 +50,21 @@ class Qdisc(Item):
         # root sorts before its children
         return (self.dev, int(self.parent != "root"), self.parent)
 
+    def met_by(self, actual: Item) -> bool:
+        if not isinstance(actual, Qdisc) or (self.key, self.handle) != (actual.key, actual.handle):
+            return False
+        return _same(self.kind, actual.kind)
+
     def __str__(self) -> str:
         return f"qdisc {self.kind.NAME} dev {self.dev} {self.parent}"
+
+
+def _same(wanted: Tbf | Netem, actual: Tbf | Netem) -> bool:
+    """Equality as far as the kernel keeps what it is told: a burst as time in ticks of 64 ns, a share in 32 bits."""
+    if isinstance(wanted, Tbf) and isinstance(actual, Tbf):
+        close = abs(wanted.burst - actual.burst) <= wanted.rate / 8 * 64e-9 + 1
+        return close and (wanted.rate, wanted.limit) == (actual.rate, actual.limit)
+    if isinstance(wanted, Netem) and isinstance(actual, Netem):
+        pairs = zip(astuple(wanted), astuple(actual), strict=True)
+        return all(abs(a - b) < 1e-5 if isinstance(a, float) else a == b for a, b in pairs)
+    return False

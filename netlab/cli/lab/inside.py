@@ -42,7 +42,7 @@ def exec_(lab: str, node: str, command: tuple[str, ...]) -> None:
 
     Only the network is the node's: files, users and /sys are the machine's. The exit status is the command's.
     """
-    _become(lab, node, list(command), {})
+    _become(lab, node, command[1:] if command[0] == "--" and len(command) > 1 else command, {})
 
 
 @click.command(

@@ -42,7 +42,10 @@ NUD_PERMANENT = 0x80
 
 @dataclass(slots=True)
 class RawLink:
-    """A device as dumped, before indices are names. link: index of the peer or parent, elsewhere if `elsewhere`."""
+    """A device as dumped, before indices are names. link: index of the peer or parent.
+
+    netnsid: what its namespace calls the one in which `link` counts, None for its own.
+    """
 
     index: int
     name: str
@@ -52,7 +55,7 @@ class RawLink:
     mac: str | None
     master: int
     link: int
-    elsewhere: bool
+    netnsid: int | None
     alias: str
     kind: str
     data: dict[int, memoryview]
@@ -80,7 +83,7 @@ def raw_link(body: memoryview) -> RawLink:
         mac=as_mac(a[1]) if 1 in a and len(a[1]) == 6 else None,
         master=as_int(a[10]) if 10 in a else 0,
         link=as_int(a[5]) if 5 in a else 0,
-        elsewhere=37 in a,
+        netnsid=as_int(a[37]) if 37 in a else None,
         alias=as_text(a[20]) if 20 in a else "",
         kind=kind,
         data=attrs(info[2]) if 2 in info and kind != "veth" else {},

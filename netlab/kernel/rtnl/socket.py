@@ -77,6 +77,19 @@ class Netlink:
                 done = seq == self._seq
         return refused
 
+    def netnsid(self, fd: int) -> int | None:
+        """What this socket's namespace calls the one behind `fd` (a small number), None if it has no name for it."""
+        self._seq += 1
+        body = struct.pack("=Bxxx", 0) + wire.u32(3, fd)  # NETNSA_FD
+        self._sock.send(wire.message(wire.RTM_GETNSID, 0, self._seq, body))
+        while True:
+            for kind, _, seq, content in wire.messages(self._sock.recv(RECEIVE)):
+                if seq != self._seq:
+                    continue
+                found = wire.attrs(content, 4) if kind != wire.NLMSG_ERROR else {}
+                number = struct.unpack("=i", found[1])[0] if 1 in found else -1  # NETNSA_NSID
+                return None if number < 0 else int(number)
+
     def dump(self, kind: int, body: bytes) -> Iterator[memoryview]:
         """Bodies of all the messages that answer a dump request. A family that the kernel lacks gives none."""
         self._seq += 1

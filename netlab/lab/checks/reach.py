@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from ipaddress import ip_address
 
 from netlab.base.addresses import Address
@@ -52,36 +53,40 @@ def words(spec: Reach) -> str:
 async def reach(spec: Reach, context: Context) -> str:
     """NotYet unless every address answers, with what it should."""
     netns = context.netns(spec.from_)
-    seen = []
-    for to in targets(spec, context):
-        answer = await probe(spec, netns, to, context)
-        if answer.outcome != "answered":
-            raise NotYet(f"{spec.from_} → {to} {words(spec)}: {answer.outcome}, {answer.detail}")
-        if spec.http and not answer.detail.startswith("2"):
-            raise NotYet(f"{spec.from_} → {to} {words(spec)}: status {answer.detail}")
-        if spec.answers and spec.answers not in answer.body:
-            raise NotYet(f"{spec.from_} → {to} {words(spec)}: the answer does not contain {spec.answers!r}")
-        client = answer.headers.get("x-client-address", "")
-        if spec.seen_as and (not client or _host(client) != spec.seen_as):
-            raise NotYet(f"{spec.from_} → {to} {words(spec)}: the server saw {client or 'nobody'}, not {spec.seen_as}")
-        seen.append(f"{to} in {answer.seconds * 1000:.1f} ms" + (f" (server saw {_host(client)})" if client else ""))
+    seen = await asyncio.gather(*(_reached(spec, netns, to, context) for to in targets(spec, context)))
     return f"{spec.from_} → {', '.join(seen)}"
+
+
+async def _reached(spec: Reach, netns: str, to: Address, context: Context) -> str:
+    answer = await probe(spec, netns, to, context)
+    if answer.outcome != "answered":
+        raise NotYet(f"{spec.from_} → {to} {words(spec)}: {answer.outcome}, {answer.detail}")
+    if spec.http and not answer.detail.startswith("2"):
+        raise NotYet(f"{spec.from_} → {to} {words(spec)}: status {answer.detail}")
+    if spec.answers and spec.answers not in answer.body:
+        raise NotYet(f"{spec.from_} → {to} {words(spec)}: the answer does not contain {spec.answers!r}")
+    client = answer.headers.get("x-client-address", "")
+    if spec.seen_as and (not client or _host(client) != spec.seen_as):
+        raise NotYet(f"{spec.from_} → {to} {words(spec)}: the server saw {client or 'nobody'}, not {spec.seen_as}")
+    return f"{to} in {answer.seconds * 1000:.1f} ms" + (f" (server saw {_host(client)})" if client else "")
 
 
 async def deny(spec: Reach, context: Context) -> str:
     """NotYet if an address answers. CannotProbe if it would not answer anybody: then silence proves nothing."""
     netns = context.netns(spec.from_)
-    silent = []
-    for to in targets(spec, context):
-        if spec.to in context.record.places:
-            await _must_be_alive(spec, to, context)
-        answer = await probe(spec, netns, to, context)
-        if answer.outcome in ("answered", "refused"):
-            raise NotYet(f"{spec.from_} → {to} {words(spec)}: {answer.outcome}, though it must not be reached")
-        if answer.outcome == "failed":
-            raise CannotProbe(f"{spec.from_} → {to} {words(spec)}: {answer.detail}")
-        silent.append(f"{to} {answer.outcome}")
+    silent = await asyncio.gather(*(_silent(spec, netns, to, context) for to in targets(spec, context)))
     return f"{spec.from_} → {', '.join(silent)}"
+
+
+async def _silent(spec: Reach, netns: str, to: Address, context: Context) -> str:
+    if spec.to in context.record.places:
+        await _must_be_alive(spec, to, context)
+    answer = await probe(spec, netns, to, context)
+    if answer.outcome in ("answered", "refused"):
+        raise NotYet(f"{spec.from_} → {to} {words(spec)}: {answer.outcome}, though it must not be reached")
+    if answer.outcome == "failed":
+        raise CannotProbe(f"{spec.from_} → {to} {words(spec)}: {answer.detail}")
+    return f"{to} {answer.outcome}"
 
 
 async def _must_be_alive(spec: Reach, to: Address, context: Context) -> None:

@@ -12,7 +12,7 @@ from netlab.lab.capture.packet import Place
 from netlab.lab.checks.run import title
 from netlab.lab.checkspec import Check
 from netlab.lab.exercises import edits
-from netlab.lab.exercises.spec import CheckRef, Edit, Exercise, ExerciseFile
+from netlab.lab.exercises.spec import CheckRef, Edit, Exercise, ExerciseFile, Plug
 from netlab.lab.labfile import Lab
 from netlab.lab.yamlfile import Document, Location, load, validated
 from netlab.model import HostState
@@ -63,11 +63,12 @@ class Book:
             place = self.document.place(location)
             try:
                 states = edits.edit(
-                    states, kind, what, self.lab.topology.netns(what.on), why=f"{place} (exercise {exercise.id})"
+                    states, kind, what, self.lab.topology.netns, why=f"{place} (exercise {exercise.id})"
                 )
             except (NetlabError, ValueError) as e:
                 message, hint = (e.message, e.hint) if isinstance(e, NetlabError) else (str(e), None)
                 raise InputError([Problem(place, message, hint)]) from e
+        states = edits.whole_pairs(states)
         wrong = [f"{netns}: {problem}" for netns, state in states.items() for problem in state.problems()]
         if wrong:
             where = self.document.place(self._location(exercise))
@@ -114,6 +115,8 @@ class Book:
         where = self._location(exercise)
         for location, _, what in self._edits(exercise):
             yield (*location, "on"), what.on
+            if isinstance(what, Plug):
+                yield (*location, "far"), Place.parse(what.far).node
         for n, question in enumerate(exercise.questions):
             at = (*where, "questions", n)
             yield (*at, "probe", "from"), question.probe.from_

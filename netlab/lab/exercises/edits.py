@@ -6,16 +6,16 @@ if there is nothing in the lab that it could change: such an exercise would brea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from netlab.base.errors import NetlabError
+from netlab.lab.capture.packet import Place
 from netlab.lab.exercises import spec
 from netlab.model import (
     Address,
     Chain,
-    Dummy,
     HostState,
     IptablesRule,
     Item,
@@ -35,29 +35,24 @@ class NoMatch(NetlabError):
     """The edit finds nothing to change."""
 
 
-def edited(
-    states: States, breaks: Iterable[spec.Break], netns: Callable[[str], str], *, why: str
-) -> dict[str, HostState]:
-    """The states of a lab after all `breaks`. netns: of a place; why: what the new items say of their origin."""
-    result = dict(states)
-    for each in breaks:
-        result = edit(result, each.kind, each.edit, netns(each.edit.on), why=why)
-    return result
-
-
-def edit(states: States, kind: str, what: spec.Edit, netns: str, *, why: str) -> dict[str, HostState]:
-    """One edit of the place in namespace `netns`. NoMatch. A veth end whose other end is gone goes, too."""
-    state = states[netns]
-    owner = next((item.owner for item in state), "")
-    changed = _EDITS[kind](state, what)
-    known = set(map(id, state))
-    stamped = HostState.of(i if id(i) in known else replace(i, owner=owner, why=why) for i in changed)
-    if stamped == state:
+def edit(states: States, kind: str, what: spec.Edit, netns: Callable[[str], str], *, why: str) -> dict[str, HostState]:
+    """The states of a lab after one edit. netns: of a place; why: what new items say of their origin. NoMatch."""
+    here = netns(what.on)
+    changed = plug(states, what, netns) if isinstance(what, spec.Plug) else {here: _EDITS[kind](states[here], what)}
+    if all(state == states[ns] for ns, state in changed.items()):
         raise NoMatch(f"{what.on} is like that already: {kind} would change nothing")
-    return _whole_pairs({**states, netns: stamped})
+    return {**states, **{ns: _stamped(state, states[ns], why) for ns, state in changed.items()}}
 
 
-def _whole_pairs(states: dict[str, HostState]) -> dict[str, HostState]:
+def _stamped(state: HostState, before: HostState, why: str) -> HostState:
+    owner = next((item.owner for item in before), "")
+    known = set(map(id, before))
+    return HostState.of(item if id(item) in known else replace(item, owner=owner, why=why) for item in state)
+
+
+def whole_pairs(states: States) -> dict[str, HostState]:
+    """After all edits: a veth end whose other end is gone goes, too."""
+
     def alone(link: Link) -> bool:
         kind = link.kind
         there = states.get(kind.peer_netns) if isinstance(kind, Veth) else None
@@ -102,13 +97,20 @@ def unplug(state: HostState, what: spec.Unplug) -> HostState:
     return _with(state, replace(link, master=None, port=None))
 
 
-def plug(state: HostState, what: spec.Plug) -> HostState:
-    """A dummy device as one more port."""
-    if state.link(what.dev):
-        raise NoMatch(f"{what.on} has a device {what.dev} already")
-    if state.link(what.bridge) is None:
+def plug(states: States, what: spec.Plug, netns: Callable[[str], str]) -> dict[str, HostState]:
+    """A cable from the bridge to a device without an address: both namespaces as they are then."""
+    far = Place.parse(what.far)
+    here, there = netns(what.on), netns(far.node)
+    for place, name, state in ((what.on, what.dev, states[here]), (far.node, far.device, states[there])):
+        if state.link(name):
+            raise NoMatch(f"{place} has a device {name} already")
+    if states[here].link(what.bridge) is None:
         raise NoMatch(f"{what.on} has no bridge {what.bridge}")
-    return _with(state, Link(name=what.dev, kind=Dummy(), master=what.bridge))
+    port = Link(name=what.dev, kind=Veth(far.device, there), master=what.bridge)
+    # without IPv6 it has nothing to say: no router solicitation teaches the bridge that somebody is there
+    mute = Sysctl(name=f"net/ipv6/conf/{far.device}/disable_ipv6", value="1")
+    end = Link(name=far.device, kind=Veth(what.dev, here))
+    return {here: _with(states[here], port), there: _with(states[there], end, mute)}
 
 
 def gateway(state: HostState, what: spec.Gateway) -> HostState:
@@ -203,7 +205,6 @@ def remove(state: HostState, what: spec.Remove) -> HostState:
 _EDITS: dict[str, Callable[[HostState, Any], HostState]] = {
     "link_down": link_down,
     "unplug": unplug,
-    "plug": plug,
     "gateway": gateway,
     "drop_route": drop_route,
     "address": address,

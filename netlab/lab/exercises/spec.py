@@ -31,10 +31,11 @@ class Unplug(Edit):
 
 
 class Plug(Edit):
-    """One more port on a bridge, with nobody behind it: a place to listen to what the bridge floods."""
+    """One more port on a bridge: a cable to `far` (node:device), where nobody answers. What it gets was flooded."""
 
     dev: Device
     bridge: Device
+    far: str
 
 
 class Gateway(Edit):

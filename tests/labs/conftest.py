@@ -1,0 +1,57 @@
+"""Labs for tests that need root: copies under names of their own, up for one test or module, and gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from netlab.daemons.machine import LinuxMachine
+from netlab.lab.engine import Engine
+from netlab.lab.labfile import Lab
+
+LABS = Path(__file__).parents[2] / "labs"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() != 0:
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason="needs root: labs are made of namespaces"))
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    return Engine(LinuxMachine())
+
+
+@pytest.fixture(scope="module")
+def lab_copy(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Lab]]:
+    """`lab_copy("docker0")`: that lab, up under a name that nobody else has. Taken down when the module's tests end."""
+    with contextlib.ExitStack() as undo:
+
+        def make(name: str) -> Lab:
+            own = f"{name[:8]}-{uuid.uuid4().hex[:6]}"
+            folder = tmp_path_factory.mktemp(own)
+            shutil.copytree(LABS / name, folder, dirs_exist_ok=True)
+            file = folder / "lab.yaml"
+            file.write_text(re.sub(r"(?m)^name: .*$", f"name: {own}", file.read_text(), count=1))
+            lab = Lab(file)
+            undo.callback(_down, engine, lab)
+            engine.up(lab)
+            return lab
+
+        yield make
+
+
+def _down(engine: Engine, lab: Lab) -> None:
+    engine.down(lab.name)
+    left = set(lab.topology.namespaces) & engine.machine.namespaces()
+    assert not left, f"{lab.name} is down, and yet there are {sorted(left)}"
+    assert not engine.journal(lab.name).dir.exists()
