@@ -14,7 +14,19 @@ from netlab.base.errors import KernelError
 from netlab.kernel.apply import Backend, Kernel
 from netlab.kernel.ledger import MemoryLedger
 from netlab.model import (
-    Address, Bridge, BridgePort, Chain, HostState, IptablesRule, Link, Loopback, Neighbour, NextHop, Route, Sysctl, Veth,
+    Address,
+    Bridge,
+    BridgePort,
+    Chain,
+    HostState,
+    IptablesRule,
+    Link,
+    Loopback,
+    Neighbour,
+    NextHop,
+    Route,
+    Sysctl,
+    Veth,
 )  # fmt: skip
 from netlab.model.diff import Create
 

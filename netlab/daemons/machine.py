@@ -53,6 +53,9 @@ class LinuxMachine:
     def namespaces(self) -> set[str]:
         return set(netns.names())
 
+    def identity(self, name: str) -> int | None:
+        return netns.inode(name)
+
     def delete_namespaces(self, names: Sequence[str]) -> int:
         count = 0
         for name in names:

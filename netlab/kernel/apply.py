@@ -14,10 +14,10 @@ from netlab.kernel.ledger import Ledger, joined
 from netlab.model.claims import Claims
 from netlab.model.diff import Op, doomed, plan, without_devices
 from netlab.model.iptables import Chain
+from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Fdb, Neighbour, Rule
 from netlab.model.links import Link, Veth
-from netlab.model.ipvs import IpvsService
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState

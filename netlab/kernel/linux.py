@@ -77,7 +77,8 @@ class LinuxBackend:
         return netns.names()
 
     def create(self, name: str) -> None:
-        netns.prepare()
+        if not self._blank:
+            netns.prepare()  # once: it walks all that is mounted there
         os.close(netns.create(name))
         self._blank.add(name)
         self._tick()

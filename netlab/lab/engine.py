@@ -157,14 +157,13 @@ class Engine:
                         "netns": topology.netns(place.name),
                         "argv": argv,
                         "restart": process.restart,
+                        # a namespace that was made anew has another number: what ran in the old one starts again
+                        "namespace": self.machine.identity(topology.netns(place.name)),
                         "env": dict(process.env),
                     }
                 )
         if wanted:
-            table = journal.dir / "processes.json"
-            new = table.with_suffix(".new")
-            new.write_bytes(orjson.dumps({"processes": wanted}))
-            new.replace(table)
+            journal.store("processes.json", orjson.dumps({"processes": wanted}))
             self.machine.start_processes(journal.dir)
         return len(wanted)
 

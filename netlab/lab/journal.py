@@ -95,18 +95,22 @@ class Journal:
         """Replace the record. MachineError if it cannot be stored; then the old one is still there."""
         data = {name: getattr(record, name) for name in Record.__dataclass_fields__}
         data["claims"] = {ns: to_json(state) for ns, state in record.claims.items()}
-        new = self.dir / "journal.new"
+        self.store(self.path.name, orjson.dumps({"format": FORMAT, **data}), remark="; the network was not touched")
+        self._record = record
+
+    def store(self, name: str, content: bytes, *, remark: str = "") -> None:
+        """Replace a file of the lab's directory as a whole. MachineError if it cannot be stored."""
+        path, new = self.dir / name, self.dir / f"{name}.new"
         try:
-            new.write_bytes(orjson.dumps({"format": FORMAT, **data}))
-            new.replace(self.path)
+            new.write_bytes(content)
+            new.replace(path)
         except OSError as e:
             with contextlib.suppress(OSError):
                 new.unlink()
             raise MachineError(
-                f"the journal {self.path} cannot be written: {e.strerror}; the network was not touched",
+                f"{path} cannot be written: {e.strerror}{remark}",
                 hint=f"make room on {self.dir.parent}: df -h {self.dir.parent}" if e.errno == errno.ENOSPC else None,
             ) from e
-        self._record = record
 
     def begin(self, record: Record) -> None:
         """What the next `save` will write claims into."""

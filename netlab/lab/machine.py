@@ -121,6 +121,9 @@ class Machine(Protocol):
     def namespaces(self) -> set[str]:
         """Names of all network namespaces."""
 
+    def identity(self, name: str) -> int | None:
+        """The number that tells a namespace from all others, None if there is none of that name."""
+
     def delete_namespaces(self, names: Sequence[str]) -> int:
         """Remove those that exist; returns how many did."""
 

@@ -111,9 +111,10 @@ def _same(data: Any) -> Any:
     return data
 
 
+# cached: a lab's hosts share gateways, broadcasts and networks, and an `up` reads each lab twice
 _FAMILIES: dict[Callable[[Any], Any], tuple[type, type]] = {
-    ipaddress.ip_address: (ipaddress.IPv4Address, ipaddress.IPv6Address),
-    ipaddress.ip_interface: (ipaddress.IPv4Interface, ipaddress.IPv6Interface),
-    ipaddress.ip_network: (ipaddress.IPv4Network, ipaddress.IPv6Network),
+    functools.lru_cache(1 << 14)(ipaddress.ip_address): (ipaddress.IPv4Address, ipaddress.IPv6Address),
+    functools.lru_cache(1 << 14)(ipaddress.ip_interface): (ipaddress.IPv4Interface, ipaddress.IPv6Interface),
+    functools.lru_cache(1 << 14)(ipaddress.ip_network): (ipaddress.IPv4Network, ipaddress.IPv6Network),
 }
 _FROM_TEXT: dict[Any, Callable[[Any], Any]] = {cls: parse for parse, pair in _FAMILIES.items() for cls in pair}

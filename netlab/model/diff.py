@@ -130,6 +130,8 @@ def plan(
     before: values that sysctls had before the owner set them, by name.
     """
     was = HostState() if was is None else was
+    if _is_so(actual, wanted, was):
+        return []
     dead = doomed(actual, wanted, was)
     lost = lost_with(actual, dead)
     after = without_devices(actual, dead)
@@ -167,6 +169,16 @@ def plan(
     late += _chains(have, want, mine)
     late += [Delete(have[o]) for o in mine if o not in want and o in have and isinstance(have[o], Ipset)]
     return _once(early) + late
+
+
+def _is_so(actual: HostState, wanted: HostState, was: HostState) -> bool:
+    """Whether there is nothing to do, as far as that shows at a glance: an `up` of what is up asks for nothing else."""
+    have = {item.order: item for item in actual}
+    for item in wanted:
+        found = have.get(item.order)
+        if found is None or isinstance(item, Chain) or not item.met_by(found):
+            return False
+    return was == wanted or {item.order for item in was} <= {item.order for item in wanted}
 
 
 def diff(a: HostState, b: HostState) -> list[Op]:

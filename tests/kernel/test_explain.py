@@ -10,7 +10,7 @@ from ipaddress import ip_interface, ip_network
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from strategies import host_states
 
@@ -26,7 +26,14 @@ NETNS = f"expl.{os.getpid()}"
 #: warnings of the tools that go with success
 HARMLESS = ("# Warning: iptables-legacy tables present",)
 
-many = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+# a failure names its command, so that minutes of shrinking would tell no more
+many = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 
 
 def run(*argv: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:

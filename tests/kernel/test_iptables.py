@@ -15,7 +15,7 @@ from netlab.model import Chain, IptablesRule
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 
-# ruff: noqa: E501 (rules are as long as they are)
+
 RULES = {
     4: """*filter
 :FORWARD DROP [0:0]

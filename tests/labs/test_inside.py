@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,8 +85,10 @@ def test_logs_of_one_several_and_none(lab: Lab) -> None:
 
 
 def test_logs_are_followed(lab: Lab, engine: Engine) -> None:
-    with running("logs", lab, "nginx-3", "debug", "-f", "-n", "0") as process:
+    with running("logs", lab, "nginx-3", "debug", "-f") as process:
         assert process.stdout is not None
+        begun = [process.stdout.readline() for _ in range(2)]
+        assert begun == ["nginx-3/web | nginx-3 listens on 80\n", "debug/web   | debug listens on 9090\n"]
         log = engine.journal(lab.name).dir / "log" / "debug.web.log"
         for half in ("one li", "ne\nand a half"):
             with log.open("a") as file:
@@ -163,8 +167,8 @@ def test_an_impairment_that_makes_no_sense(lab: Lab, words: list[str], said: str
 # -- capture
 
 
-class running:  # noqa: N801 - reads as what it does
-    """A verb in the background; when the body is left, it is stopped if it still runs."""
+class running:
+    """A verb in the background; stopped when the body is left, or after PATIENCE, so that no reading of it hangs."""
 
     def __init__(self, verb: str, lab: Lab, *arguments: str, **env: str) -> None:
         self.command = [*NETLAB, verb, lab.name, *arguments]
@@ -175,9 +179,12 @@ class running:  # noqa: N801 - reads as what it does
             self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
             env=self.env,
         )  # fmt: skip
+        self.watchdog = threading.Timer(PATIENCE, self.process.kill)
+        self.watchdog.start()
         return self.process
 
     def __exit__(self, *_: object) -> None:
+        self.watchdog.cancel()
         with self.process:
             if self.process.poll() is None:
                 self.process.kill()
@@ -245,15 +252,17 @@ def test_a_full_disk_is_told(lab: Lab) -> None:
 
 
 def test_wireshark_gets_the_packets_by_a_pipe(lab: Lab, tmp_path: Path) -> None:
-    got = tmp_path / "got"
-    os.mkfifo(got)  # opening it to read waits for the one that writes, and reading for its end
+    got, whole = tmp_path / "got", tmp_path / "whole"
     fake = tmp_path / "wireshark"
-    fake.write_text(f'#!/bin/sh\n{{ echo "$@"; cat; }} > {got}\n')
+    fake.write_text(f'#!/bin/sh\n{{ echo "$@"; cat; }} > {got}\nmv {got} {whole}\n')
     fake.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
-    with running("capture", lab, "nginx-1:eth0", "--wireshark", "--for", "0.1", PATH=path) as process:
-        words, _, packets = got.read_bytes().partition(b"\n")
-        assert process.wait(PATIENCE) == 0
+    assert run("capture", lab, "nginx-1:eth0", "--wireshark", "--for", "0.1", PATH=path).returncode == 0
+    end = time.monotonic() + PATIENCE
+    while not whole.exists():  # it outlives the capture, if only by a moment
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    words, _, packets = whole.read_bytes().partition(b"\n")
     assert words == b"-k -i -" and packets.startswith(b"\x0a\x0d\x0d\x0a")
 
 

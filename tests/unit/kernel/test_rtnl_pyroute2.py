@@ -72,7 +72,9 @@ def test_a_veth_pair() -> None:
     ("link", "wanted"),
     [
         (
-            Link(name="br0", kind=Bridge(stp=True, ageing=30, forward_delay=4, mcast_snooping=False, vlan_filtering=True)),
+            Link(
+                name="br0", kind=Bridge(stp=True, ageing=30, forward_delay=4, mcast_snooping=False, vlan_filtering=True)
+            ),
             {
                 "IFLA_BR_STP_STATE": 1,
                 "IFLA_BR_AGEING_TIME": 3000,
@@ -82,7 +84,9 @@ def test_a_veth_pair() -> None:
             },
         ),
         (
-            Link(name="flannel.1", kind=Vxlan(vni=1, port=8472, local=ip_address("10.0.0.1"), dev="eth0", learning=False)),
+            Link(
+                name="flannel.1", kind=Vxlan(vni=1, port=8472, local=ip_address("10.0.0.1"), dev="eth0", learning=False)
+            ),
             {
                 "IFLA_VXLAN_ID": 1,
                 "IFLA_VXLAN_PORT": 8472,
@@ -152,7 +156,10 @@ def test_routes() -> None:
     assert {name: message.get_attr(name) for name in wanted} == wanted
     assert message.get_attr("RTA_PREFSRC") == "10.0.0.1"
     assert message.get_attr("RTA_METRICS").get_attr("RTAX_MTU") == 1400
-    several = Route(dst=ip_network("::/0"), nexthops=(NextHop("eth0", ip_address("fe80::1"), 2), NextHop("veth1", ip_address("fe80::2"))))
+    several = Route(
+        dst=ip_network("::/0"),
+        nexthops=(NextHop("eth0", ip_address("fe80::1"), 2), NextHop("veth1", ip_address("fe80::2"))),
+    )
     hops = parsed(rtmsg, encode.route(several, indices())).get_attr("RTA_MULTIPATH")
     assert [(h["oif"], h["hops"], h.get_attr("RTA_GATEWAY")) for h in hops] == [(2, 1, "fe80::1"), (4, 0, "fe80::2")]
     hole = parsed(rtmsg, encode.route(Route(dst=ip_network("10.8.0.0/16"), type="blackhole"), indices()))
@@ -160,9 +167,14 @@ def test_routes() -> None:
 
 
 def test_neighbours_and_forwarding_entries() -> None:
-    message = parsed(ndmsg, encode.neighbour(Neighbour(dev="eth0", address=ip_address("10.0.0.2"), mac="02:00:00:00:00:02"), indices()))
+    message = parsed(
+        ndmsg,
+        encode.neighbour(Neighbour(dev="eth0", address=ip_address("10.0.0.2"), mac="02:00:00:00:00:02"), indices()),
+    )
     assert (message["ifindex"], message["state"], message.get_attr("NDA_LLADDR")) == (2, 0x80, "02:00:00:00:00:02")
-    message = parsed(ndmsg, encode.neighbour(Neighbour(dev="eth0", address=ip_address("fd00::2"), proxy=True), indices()))
+    message = parsed(
+        ndmsg, encode.neighbour(Neighbour(dev="eth0", address=ip_address("fd00::2"), proxy=True), indices())
+    )
     assert (message["flags"], message.get_attr("NDA_DST")) == (8, "fd00::2")
     vtep = Fdb(dev="eth0", mac="02:00:00:00:00:03", dst=ip_address("10.0.0.3"))
     message = parsed(ndmsg, encode.fdb(vtep, indices()))
@@ -171,7 +183,9 @@ def test_neighbours_and_forwarding_entries() -> None:
 
 
 def test_rules() -> None:
-    rule = Rule(priority=100, family=4, src=ip_network("10.0.0.0/8"), fwmark=0x10, mask=0xFF, iif="eth0", table=300, invert=True)
+    rule = Rule(
+        priority=100, family=4, src=ip_network("10.0.0.0/8"), fwmark=0x10, mask=0xFF, iif="eth0", table=300, invert=True
+    )
     message = parsed(fibmsg, encode.rule(rule))
     wanted = {"FRA_PRIORITY": 100, "FRA_SRC": "10.0.0.0", "FRA_FWMARK": 16, "FRA_FWMASK": 255, "FRA_IIFNAME": "eth0"}
     assert {name: message.get_attr(name) for name in wanted} == wanted
@@ -179,7 +193,9 @@ def test_rules() -> None:
 
 
 def test_netem() -> None:
-    kind = Netem(delay=50_000, jitter=5_000, loss=1.5, duplicate=2.0, reorder=25.0, corrupt=0.1, rate=8_000_000, limit=500)
+    kind = Netem(
+        delay=50_000, jitter=5_000, loss=1.5, duplicate=2.0, reorder=25.0, corrupt=0.1, rate=8_000_000, limit=500
+    )
     message = parsed(tcmsg, encode.qdisc(Qdisc(dev="eth0", kind=kind), indices()))
     assert (message["index"], message["handle"], message["parent"]) == (2, 0x10000, 0xFFFFFFFF)
     options = message.get_attr("TCA_OPTIONS")

@@ -34,6 +34,9 @@ class FakeMachine:
     def namespaces(self) -> set[str]:
         return set(self.backend.names())
 
+    def identity(self, name: str) -> int | None:
+        return id(self.backend.spaces[name]) if name in self.backend.spaces else None
+
     def delete_namespaces(self, names: Sequence[str]) -> int:
         return sum(self.backend.delete(name) for name in names)
 

@@ -124,9 +124,15 @@ def test_message(case: str, tmp_path: Path) -> None:
 
 
 def test_all_mistakes_at_once_in_order_of_their_lines(tmp_path: Path) -> None:
-    text = GOOD.replace("network: lan", "network: lam").replace("c: {node: a}", "c: {node: z}").replace("10.1.0.1/24", "10.1.0.1/24, 10.1.0.1/24")
+    text = (
+        GOOD.replace("network: lan", "network: lam")
+        .replace("c: {node: a}", "c: {node: z}")
+        .replace("10.1.0.1/24", "10.1.0.1/24, 10.1.0.1/24")
+    )
     said = problems(tmp_path, text).splitlines()
-    places = [line.split(": ")[0].rpartition(":")[2] for line in said if "lab.yaml:" in line and not line.startswith(" ")]
+    places = [
+        line.split(": ")[0].rpartition(":")[2] for line in said if "lab.yaml:" in line and not line.startswith(" ")
+    ]
     assert places == ["7", "9", "11"]
 
 
@@ -146,7 +152,9 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 
 
 def test_yaml_bombs(tmp_path: Path) -> None:
-    bomb = "a: &a [x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 12)}]\n" for i in range(9))
+    bomb = "a: &a [x]\n" + "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 12)}]\n" for i in range(9)
+    )
     assert "grown too large" in problems(tmp_path, bomb)
     assert "not valid YAML" in problems(tmp_path, "[" * 5000) or True
     assert "too deeply" in problems(tmp_path, "name: " + "[" * 80 + "]" * 80)

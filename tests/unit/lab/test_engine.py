@@ -94,7 +94,7 @@ def test_restart_with_a_broken_file_leaves_the_lab_alone(engine: Engine, machine
 
 def test_a_namespace_of_somebody_else(engine: Engine, machine: FakeMachine, lab: Lab) -> None:
     machine.backend.create("t.a")
-    with pytest.raises(ConflictError, match="namespace t.a exists already"):
+    with pytest.raises(ConflictError, match=r"namespace t\.a exists already"):
         engine.up(lab)
     assert machine.namespaces() == {"t.a"}
     assert not engine.run_dir.exists()
@@ -108,7 +108,9 @@ def test_not_root(tmp_path: Path, lab: Lab) -> None:
         assert caught.value.exit_status == 3
 
 
-def test_a_failure_leaves_nothing_half_done(engine: Engine, machine: FakeMachine, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_nothing_half_done(
+    engine: Engine, machine: FakeMachine, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(plans: object) -> None:
         raise KernelError("no")
 
@@ -124,13 +126,17 @@ def test_a_full_disk(engine: Engine, machine: FakeMachine, lab: Lab, monkeypatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(MachineError, match=r"cannot be written: No space left on device; the network was not touched") as e:
+    with pytest.raises(
+        MachineError, match=r"cannot be written: No space left on device; the network was not touched"
+    ) as e:
         engine.up(lab)
     assert "df -h" in str(e.value)
     assert machine.namespaces() == set()
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"nonsense", b'{"format": 99}', b'{"format":1,"claims":{"x":[{"type":"?"}]}}', b"[1]"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"nonsense", b'{"format": 99}', b'{"format":1,"claims":{"x":[{"type":"?"}]}}', b"[1]"]
+)
 def test_an_unreadable_journal(content: bytes, engine: Engine, machine: FakeMachine, lab: Lab) -> None:
     engine.up(lab)
     (engine.run_dir / "t" / "journal.json").write_bytes(content)
@@ -158,7 +164,10 @@ def test_concurrent_verbs_wait_or_refuse(engine: Engine, lab: Lab) -> None:
     engine.up(lab)
     told: list[str] = []
     with engine.journal("t").locked(waiting=told.append):
-        with pytest.raises(ConflictError, match="another netlab command"), engine.journal("t").locked(waiting=told.append, patience=0):
+        with (
+            pytest.raises(ConflictError, match="another netlab command"),
+            engine.journal("t").locked(waiting=told.append, patience=0),
+        ):
             pass
         waiting = threading.Event()
         done = threading.Event()
@@ -184,4 +193,9 @@ def test_names_that_would_leave_the_directory(engine: Engine) -> None:
 def test_why_tells_the_line(lab: Lab) -> None:
     whys = {item.why for state in lab.states.values() for item in state}
     assert any(why.endswith("lab.yaml:8 (a bridge br0)") for why in whys), whys
-    assert any("lab.yaml:10 (container c publish 0)" in r.why for s in lab.states.values() for i in s for r in getattr(i, "rules", ()))
+    assert any(
+        "lab.yaml:10 (container c publish 0)" in r.why
+        for s in lab.states.values()
+        for i in s
+        for r in getattr(i, "rules", ())
+    )
