@@ -52,9 +52,11 @@ class FakeBackend:
 
     def _seen(self, ns: str, wanted: HostState) -> list[Item]:
         items = [item for item in self.spaces[ns].values() if not isinstance(item, Sysctl)]
-        for sysctl in wanted.all(Sysctl):
-            if sysctl.device is None or Link(name=sysctl.device, kind=Loopback()).order in self.spaces[ns]:
-                items.append(self.spaces[ns].get(sysctl.order, replace(sysctl, value="0")))
+        items += [
+            self.spaces[ns].get(sysctl.order, replace(sysctl, value="0"))
+            for sysctl in wanted.all(Sysctl)
+            if sysctl.device is None or Link(name=sysctl.device, kind=Loopback()).order in self.spaces[ns]
+        ]
         return items
 
     def perform(self, plans: Mapping[str, list[Op]]) -> None:

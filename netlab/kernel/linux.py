@@ -410,9 +410,10 @@ def _refusal(op: Op, number: int, said: str) -> KernelError | MachineError:
     # of an unknown qdisc the kernel says ENOENT, as it does of a missing parent: only its words tell them apart
     if isinstance(op.item, Link | Qdisc) and (number == errno.EOPNOTSUPP or "qdisc kind is unknown" in said):
         kind = op.item.kind.NAME
+        module = f"sch_{kind}" if isinstance(op.item, Qdisc) else kind
         return MachineError(
             f"this kernel has no {kind}: cannot {doing} {op.item}{because}",
-            hint=f"modprobe {'sch_' if isinstance(op.item, Qdisc) else ''}{kind}, or run it in a VM whose kernel has it",
+            hint=f"modprobe {module}, or run it in a VM whose kernel has it",
         )
     return KernelError(f"cannot {doing} {op.item}{because}: {text}", errno_=number, item=str(op.item))
 

@@ -45,7 +45,7 @@ def path(name: str) -> Path:
 def names() -> list[str]:
     """All named namespaces of this machine, sorted (what `ip netns` lists)."""
     try:
-        return sorted(os.listdir(NETNS_DIR))
+        return sorted(entry.name for entry in NETNS_DIR.iterdir())
     except FileNotFoundError:
         return []
 
@@ -59,7 +59,7 @@ def open_fd(name: str) -> int | None:
         fd = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    if os.fstat(fd).st_dev == os.stat("/proc/self/ns/net").st_dev:
+    if os.fstat(fd).st_dev == Path("/proc/self/ns/net").stat().st_dev:
         return fd
     os.close(fd)
     return None
@@ -78,7 +78,7 @@ def inode(name: str) -> int | None:
 
 @contextlib.contextmanager
 def entered(where: str | int) -> Iterator[None]:
-    """Run the body with this thread in the namespace (a name, or an open descriptor), and come back whatever happens."""
+    """Run the body with this thread in the namespace (a name or a descriptor), and come back whatever happens."""
     home = own()
     fd = open_fd(where) if isinstance(where, str) else where
     if fd is None:
@@ -132,7 +132,7 @@ def create(name: str) -> int:
 
 
 def delete(name: str) -> bool:
-    """Unmount and remove the name; the kernel frees the namespace when its last user is gone. False if there was none."""
+    """Unmount and remove the name; the namespace goes with its last user. False if there was none."""
     target = path(name)
     try:
         syscalls.umount(str(target))

@@ -37,8 +37,7 @@ def _socket(where: str, version: int, kind: int, protocol: int = 0) -> socket.so
     """A non-blocking socket that belongs to the namespace."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     with netns.entered(where):
-        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
-    return sock
+        return socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
 
 
 def _failure(e: OSError, started: float) -> Answer:

@@ -96,7 +96,7 @@ class Engine:
             if old and old.digest != lab.digest:
                 raise ConflictError(
                     f"lab {lab.name!r} is up under another definition (from {old.source})",
-                    hint=f"netlab lab restart {lab.path} takes it down and up again; netlab lab down {lab.name} removes it",
+                    hint=f"netlab lab restart {lab.path} takes it down and up; netlab lab down {lab.name} removes it",
                 )
             return self._up(lab, journal, old, progress)
 

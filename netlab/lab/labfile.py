@@ -1,4 +1,4 @@
-"""A lab as read from its folder: found by name or path, parsed, validated, resolved, compiled - each when first needed."""
+"""A lab as read from its folder: found by name or path, parsed, resolved, compiled - each when first needed."""
 
 from __future__ import annotations
 

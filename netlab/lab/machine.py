@@ -1,4 +1,4 @@
-"""What labs need of a machine, as narrow protocols. `netlab.daemons.machine` builds the real thing; tests hand in fakes."""
+"""What labs need of a machine, as narrow protocols. `netlab.daemons.machine` is the real thing; tests hand in fakes."""
 
 from __future__ import annotations
 

@@ -395,10 +395,11 @@ class _Resolver:
             if host_port is None:
                 self._problem(path, f"{text!r} does not say the host's port", f"write HOSTPORT:{text}")
                 continue
-            for address in device.addresses:
-                found.append(Published(
-                    host_port=host_port, protocol=protocol, address=address.ip, port=port, why=self._at(*path),
-                ))  # fmt: skip
+            why = self._at(*path)
+            found += [
+                Published(host_port=host_port, protocol=protocol, address=address.ip, port=port, why=why)
+                for address in device.addresses
+            ]
         return found
 
     def _device_exists(self, dev: str, devices: Iterable[str], path: Location, name: str) -> None:

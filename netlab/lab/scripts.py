@@ -1,4 +1,4 @@
-"""A lab as a shell script: see `netlab.model.explain.script`. What runs in the lab is left out, only its network is made."""
+"""A lab as a shell script: see `netlab.model.explain.script`. What runs in the lab is left out."""
 
 from __future__ import annotations
 

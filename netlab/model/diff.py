@@ -1,4 +1,4 @@
-"""What separates what is from what should be, as an ordered list of operations. Pure; knows what the kernel does by itself.
+"""What separates what is from what should be, as ordered operations. Pure; knows what the kernel does by itself.
 
 The kernel takes things away without being told: a deleted device takes its addresses, routes and neighbours along, a
 device set down loses its routes and IPv6 addresses, the last IPv4 address of a device takes that device's IPv4 routes.
@@ -45,7 +45,7 @@ Op = Create | Change | Delete
 
 
 def stage_of(op: Op) -> int:
-    """0 before devices are made, 1 devices, 2 after. With several namespaces, each stage is done in all before the next.
+    """0 before devices are made, 1 devices, 2 after. With several namespaces, each stage is done in all of them first.
 
     Veth pairs join namespaces, so all devices must stand before any address or route needs one.
     """

@@ -124,7 +124,7 @@ class OtherKind:
 Kind = Loopback | Veth | Bridge | Vxlan | Tun | Ipip | Wireguard | Dummy | Macvlan | OtherKind
 KINDS: tuple[type, ...] = (Loopback, Veth, Bridge, Vxlan, Tun, Ipip, Wireguard, Dummy, Macvlan, OtherKind)
 
-#: the MTU that a kind has when nobody asks for another (drivers/net/*; 20 bytes of outer IPv4, 50 of VXLAN, 80 of WireGuard)
+#: the MTU of a kind when nobody asks for another: 20 bytes less for outer IPv4, 50 for VXLAN, 80 for WireGuard
 DEFAULT_MTU: dict[type, int] = {Loopback: 65536, Ipip: 1480, Vxlan: 1450, Wireguard: 1420}
 
 

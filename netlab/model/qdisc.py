@@ -20,7 +20,7 @@ class Tbf:
 
 @dataclass(frozen=True, slots=True)
 class Netem:
-    """Emulated distance. delay, jitter: µs; loss, duplicate, reorder, corrupt: per cent; rate: bit/s; limit: packets."""
+    """Emulated distance. delay, jitter: µs; loss and its like: per cent; rate: bit/s; limit: packets."""
 
     NAME: ClassVar[str] = "netem"
     delay: int = 0

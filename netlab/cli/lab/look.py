@@ -55,7 +55,8 @@ def show(lab: str, as_json: bool) -> None:
     if as_json:
         output.emit_json({
             "name": definition.name, "title": definition.file.title, "description": definition.file.description,
-            "file": definition.path, "places": [_place(p, topology.netns(p.name)) for p in topology.places], "checks": checks,
+            "file": definition.path, "checks": checks,
+            "places": [_place(p, topology.netns(p.name)) for p in topology.places],
         })  # fmt: skip
         return
     click.echo(f"{output.style(definition.name, 'cyan')}: {definition.file.title}\n")
@@ -81,7 +82,9 @@ def _runs(process: Process) -> str:
 def _place(place: Place, netns: str) -> dict[str, Any]:
     return {
         "name": place.name, "role": place.role, "on": place.on, "shares": place.shares, "netns": netns,
-        "devices": [{"name": d.name, "addresses": d.addresses, "master": d.master, "peer": d.peer} for d in place.devices],
+        "devices": [
+            {"name": d.name, "addresses": d.addresses, "master": d.master, "peer": d.peer} for d in place.devices
+        ],
         "processes": [p.name for p in place.processes],
     }  # fmt: skip
 

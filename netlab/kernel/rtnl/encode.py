@@ -1,4 +1,4 @@
-"""Items to rtnetlink messages. Each function returns (type, flags, body); indices are resolved by the caller's table."""
+"""Items to rtnetlink messages. A function returns (type, flags, body); indices come from the caller's table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks: is the lab as it should be? Three outcomes - passed, failed, could not probe - and the third is never the first."""
+"""Checks: is the lab as it should be? passed, failed, or could not probe - and the third is never the first."""
 
 from netlab.lab.checks.result import Context, Outcome, Result
 from netlab.lab.checks.run import run_all
