@@ -44,6 +44,7 @@ from netlab.model import (
     Wireguard,
     WireguardPeer,
 )
+from netlab.model.l3 import TABLE_MAIN
 
 #: what every kernel made for containers has
 COMMON = frozenset({"veth", "bridge", "vxlan", "tun", "macvlan", "tbf", "ipset", "iptables", "br_netfilter"})
@@ -219,6 +220,8 @@ def _routes(draw: st.DrawFn, links: list[Link], addresses: list[Address]) -> lis
 def _route(draw: st.DrawFn, shape: str, common: dict, version: int, up: list[str], mine: list[Address]) -> Route:
     mtu = draw(st.sampled_from([0, 0, 1300]))
     if shape == "refused":
+        # in another table it could refuse a gateway to the kernel, as a rule could (see `_rules`)
+        common = {**common, "table": TABLE_MAIN}
         return Route(**common, type=draw(st.sampled_from(["blackhole", "unreachable", "prohibit", "throw"])))
     if shape == "direct":
         scope = draw(st.sampled_from([None, "global"])) if version == 4 else None
@@ -245,9 +248,14 @@ def _beside(address: Address, host: int):
 @st.composite
 def _rules(draw: st.DrawFn, links: list[Link]) -> list[Rule]:
     out = []
+    devices = [link.name for link in links if not isinstance(link.kind, Loopback)]
     for i in range(draw(st.integers(0, 3))):
         family = draw(st.sampled_from([4, 6]))
         network = ip_network(f"10.{i}.0.0/16" if family == 4 else f"fd00:{i}::/64")
+        iif = draw(st.sampled_from([None, *devices]))
+        # the kernel asks the rules whether a gateway is on-link, so what comes from nowhere is never refused
+        actions = ["lookup", "blackhole", "unreachable", "prohibit"] if iif else ["lookup"]
+        action = draw(st.sampled_from(actions))
         out.append(
             Rule(
                 priority=100 + i,
@@ -256,9 +264,9 @@ def _rules(draw: st.DrawFn, links: list[Link]) -> list[Rule]:
                 dst=draw(st.sampled_from([None, network])),
                 fwmark=draw(st.sampled_from([0, 0x4000])),
                 mask=draw(st.sampled_from([0xFFFFFFFF, 0x4000])),
-                iif=draw(st.sampled_from([None, *(link.name for link in links)])),
-                invert=draw(st.booleans()),
-                action=draw(st.sampled_from(["lookup", "lookup", "blackhole", "unreachable", "prohibit"])),
+                iif=iif,
+                invert=action == "lookup" and draw(st.booleans()),
+                action=action,
                 table=draw(st.sampled_from([100, 254])),
             )
         )

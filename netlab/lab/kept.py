@@ -61,7 +61,7 @@ def read(name: str) -> Kept | None:
         places = tuple(_place(p) for p in data["places"])
         outline = Topology(name=data["name"], title=data["title"], places=places, source=data["source"])
         return Kept(outline, {ns: state_from_json(items) for ns, items in data["states"].items()})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -141,7 +141,9 @@ def test_a_cure_that_lets_everybody_in_is_not_taken_for_one(exercises: Exercises
     type_in(exercises, "node1: iptables -F FORWARD", "node1: iptables -P FORWARD ACCEPT")
     grade = exercises.check()
     assert not grade.passed
-    assert [line.title for line in grade.lines if line.outcome == "failed"] == ["what node1 allows is still said rule by rule"]
+    assert [line.title for line in grade.lines if line.outcome == "failed"] == [
+        "what node1 allows is still said rule by rule"
+    ]
     assert "no longer" in grade.say
 
 

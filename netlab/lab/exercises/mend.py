@@ -50,7 +50,8 @@ def way(engine: Engine, record: Record, states: States) -> Way:
     network = engine.network(journal, record)
     _, strangers = network.drift(owner(record.name), states)
     for netns, chains in _policies(engine, record, states).items():
-        strangers.setdefault(netns, []).extend(chains)
+        told = {item.order for item in strangers.get(netns, [])}
+        strangers.setdefault(netns, []).extend(chain for chain in chains if chain.order not in told)
     claims = {**record.claims}
     removed: dict[str, list[Item]] = {}
     for netns, items in strangers.items():

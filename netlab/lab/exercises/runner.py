@@ -16,6 +16,7 @@ from netlab.lab.exercises.book import Book
 from netlab.lab.exercises.spec import CheckRef, Exercise, Question
 from netlab.lab.journal import Record
 from netlab.lab.machine import States
+from netlab.model import Chain, Item
 from netlab.model.explain import Step
 
 #: wrong answers to one question before the learner is told where to look
@@ -341,6 +342,7 @@ def _words(way: mend.Way) -> tuple[str, ...]:
     return tuple(f"{ns}: {_stranger(item)}" for ns, items in way.removed.items() for item in items)
 
 
-def _stranger(item: object) -> str:
-    rules = getattr(item, "rules", ())
-    return f"{item}: {'; '.join(map(str, rules))}" if rules else str(item)
+def _stranger(item: Item) -> str:
+    if isinstance(item, Chain):
+        return f"{item}: {'; '.join(map(str, item.rules)) or f'policy {item.policy}'}"
+    return str(item)

@@ -160,7 +160,8 @@ def test_routes() -> None:
         dst=ip_network("::/0"),
         nexthops=(NextHop("eth0", ip_address("fe80::1"), 2), NextHop("veth1", ip_address("fe80::2"))),
     )
-    hops = parsed(rtmsg, encode.route(several, indices())).get_attr("RTA_MULTIPATH")
+    message = parsed(rtmsg, encode.route(several, indices()))  # kept: its parts know it by a weak reference only
+    hops = message.get_attr("RTA_MULTIPATH")
     assert [(h["oif"], h["hops"], h.get_attr("RTA_GATEWAY")) for h in hops] == [(2, 1, "fe80::1"), (4, 0, "fe80::2")]
     hole = parsed(rtmsg, encode.route(Route(dst=ip_network("10.8.0.0/16"), type="blackhole"), indices()))
     assert (hole["type"], hole.get_attr("RTA_OIF")) == (6, None)
