@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 PHASES = {
     "up": "up",
-    "known": "up, file seen before",
     "again": "up again, nothing to do",
     "down": "down",
     "freed": "then until the kernel is done",

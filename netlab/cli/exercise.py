@@ -109,8 +109,6 @@ def start(lab: str, ident: str, force: bool, as_json: bool) -> None:
         shown = {"id": e.id, "title": e.title, "kind": e.kind, "task": e.task, "hints": len(e.hints)}
         output.emit_json({**shown, "brought_up": done.brought_up, "removed": done.removed})
         return
-    if done.brought_up:
-        output.note(f"lab {lab} was not up: it is now")
     _removed(done.removed)
     click.echo(f"{output.style(e.title, 'cyan')}  ({e.kind}, {'*' * e.level})\n\n{e.task.strip()}\n")
     if e.questions:

@@ -171,8 +171,9 @@ def strangers(actual: HostState, wanted: HostState) -> list[Item]:
         if isinstance(item, Chain) and item.builtin:
             target = next((c for c in wanted.all(Chain) if c.order == item.order), None)
             rules = tuple(r for r in item.rules if not target or r not in target.rules)
-            if rules:
-                found.append(replace(item, rules=rules))
+            shut = item.policy == "DROP" and not (target and target.policy)
+            if rules or shut:
+                found.append(replace(item, rules=rules, policy="DROP" if shut else None))
         elif item.order not in asked:
             found.append(item)
     return found

@@ -63,7 +63,8 @@ class NamespaceProbes:
             return _failure(e, started)
         with sock:
             number = next(_sequence)
-            ident, seq = os.getpid() & 0xFFFF, number & 0xFFFF
+            # an id of its own: connection tracking takes two requests of one id for one flow, with one verdict
+            ident, seq = (os.getpid() * 61 + number) & 0xFFFF, 1
             if v4:
                 # errors (destination unreachable) are queued and raised by the next call
                 sock.setsockopt(socket.SOL_IP, 11, 1)  # IP_RECVERR

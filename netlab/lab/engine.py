@@ -110,7 +110,7 @@ class Engine:
         journal.begin(record)
         try:
             plans = self.network(journal, record).apply_all(owner(lab.name), states, progress=progress)
-            count = self._processes(lab.outline, journal)
+            count = self._processes(lab.topology, journal)
         except (NetlabError, KeyboardInterrupt):
             if old is None:
                 # nothing half-done stays behind; what the user sees is why it failed, not how it was swept up
@@ -119,13 +119,11 @@ class Engine:
             raise
         if old and (old.exercise or old.impairments):
             journal.keep(record)
-        if self.run_dir == RUN_DIR:  # a test's labs are nobody's to remember
-            lab.keep()
         operations = sum(len(ops) for ops in plans.values())
         return Outcome(lab.name, old is None, operations, len(states), count, plans)
 
     def _new_record(self, lab: Lab) -> Record:
-        topology = lab.outline
+        topology = lab.topology
         chains = any(isinstance(item, Chain) for state in lab.states.values() for item in state)
         return Record(
             name=lab.name,
@@ -137,7 +135,7 @@ class Engine:
         )
 
     def _refuse_foreign(self, lab: Lab) -> None:
-        taken = sorted(set(lab.outline.namespaces) & self.machine.namespaces())
+        taken = sorted(set(lab.topology.namespaces) & self.machine.namespaces())
         if taken:
             raise ConflictError(
                 f"namespace {taken[0]} exists already and is not of a lab that netlab knows"

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import netlab
 from netlab.base.errors import InputError, Problem
 
-if TYPE_CHECKING:  # imported where they are used: a lab that is kept, or only named, needs none of it
+if TYPE_CHECKING:  # imported where they are used: a lab that is only named needs none of it
     from netlab.compile.topology import Topology
-    from netlab.lab.kept import Kept
     from netlab.lab.schema_file import LabFile
     from netlab.lab.yamlfile import Document
     from netlab.model import HostState
@@ -65,7 +64,7 @@ def find(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Lab:
-    """A lab file and what becomes of it. Everything beyond the digest is computed on demand and then kept."""
+    """A lab file and what becomes of it. Everything beyond the digest is computed on demand, once."""
 
     path: Path
 
@@ -85,25 +84,6 @@ class Lab:
             return self.path.read_bytes()
         except OSError as e:
             raise InputError([Problem(shown(self.path), f"cannot be read: {e.strerror}")]) from e
-
-    @cached_property
-    def _key(self) -> str:
-        from netlab.lab import kept
-
-        return kept.key(self.path, shown=shown(self.path), content=self._content)
-
-    @cached_property
-    def _kept(self) -> Kept | None:
-        from netlab.lab import kept
-
-        return kept.read(self._key)
-
-    def keep(self) -> None:
-        """Remember what became of the file, for the next command."""
-        from netlab.lab import kept
-
-        if self._kept is None:
-            kept.write(self._key, self.topology, self.states)
 
     @cached_property
     def document(self) -> Document:
@@ -127,16 +107,9 @@ class Lab:
 
         return resolve(self.file, self.document)
 
-    @property
-    def outline(self) -> Topology:
-        """The resolved lab's places and processes; of a lab that is kept, without the devices. InputError."""
-        return self._kept.outline if self._kept else self.topology
-
     @cached_property
     def states(self) -> dict[str, HostState]:
         """The desired network of every namespace. InputError."""
-        if self._kept:
-            return self._kept.states
         from netlab.compile.machines import compile_lab
 
         try:
@@ -147,7 +120,7 @@ class Lab:
     @property
     def name(self) -> str:
         """The lab's own name, which may differ from its folder's."""
-        return self._kept.outline.name if self._kept else self.file.name
+        return self.file.name
 
     @property
     def folder(self) -> Path:

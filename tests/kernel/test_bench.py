@@ -55,7 +55,7 @@ def test_three_hosts() -> None:
     assert (size["hosts"], size["switches"], size["growth"]) == (3, 1, 1.0)
     netlab, ip, mininet = (size["contenders"][name] for name in ("netlab", "ip", "mininet"))
     assert {phase: set(figures) for phase, figures in netlab.items()} == {
-        **dict.fromkeys(("up", "known", "again", "down"), PHASE),
+        **dict.fromkeys(("up", "again", "down"), PHASE),
         "freed": {"wall"},
     }
     assert {phase: set(figures) for phase, figures in ip.items()} == {"up": PHASE, "down": PHASE, "freed": {"wall"}}
@@ -63,7 +63,7 @@ def test_three_hosts() -> None:
         assert size["absent"]["mininet"]
     else:
         assert set(mininet) == {"up", "down", "freed", "whole", "completed"}
-    for phase in ("up", "known", "again", "down"):
+    for phase in ("up", "again", "down"):
         for figures in netlab[phase].values():
             assert set(figures) == {"median", "min", "max", "samples"}
             assert figures["median"] > 0

@@ -334,7 +334,7 @@ def test_from_start_to_solution_on_the_command_line(exercises: Exercises) -> Non
     assert [row["id"] for row in listed] == [e.id for e in DOCKER0]
     exercises.engine.down(exercises.name)
     started = netlab("exercise", "start", folder, "gateway")
-    assert (started.returncode, "was not up: it is now" in started.stderr) == (0, True)
+    assert (started.returncode, "is not up: bringing it up" in started.stderr) == (0, True)
     assert exercises.book.get("gateway").task.strip() in started.stdout
     name = exercises.name  # the journal knows where its file is
     assert "1 of 3" in netlab("exercise", "hint", name).stdout

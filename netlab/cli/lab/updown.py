@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netlab.cli import output
-from netlab.cli.lab.common import engine, lab_argument, running_name
+from netlab.cli.lab.common import engine, lab_argument, lab_of, running_name
 
 if TYPE_CHECKING:
     from netlab.lab.engine import Outcome
@@ -29,9 +29,7 @@ def up(lab: str, dry_run: bool, as_json: bool) -> None:
 
     LAB is a name (see `netlab lab list`), a folder, or a lab.yaml.
     """
-    from netlab.lab.labfile import Lab
-
-    definition = Lab.named(lab)
+    definition = lab_of(lab)
     if dry_run:
         from netlab.cli.lab.words import print_plan
 
@@ -48,10 +46,8 @@ def up(lab: str, dry_run: bool, as_json: bool) -> None:
 @output.json_option
 def restart(lab: str, as_json: bool) -> None:
     """Take a lab down and bring it up again, with its file as it is now. A file with errors leaves the lab alone."""
-    from netlab.lab.labfile import Lab
-
     started = time.monotonic()
-    outcome = engine().restart(Lab.named(lab))
+    outcome = engine().restart(lab_of(lab))
     _report(outcome, time.monotonic() - started, as_json)
 
 

@@ -26,7 +26,7 @@ async def path(spec: PathCheck, context: Context) -> tuple[str, dict[str, Any]]:
     if to is None:
         raise CannotProbe(f"{spec.probe.to} has no IPv{spec.family} address")
     try:
-        packets = await _watch(context, spec.probe, to, watched, devices)
+        packets = await watch(context, spec.probe, to, watched, devices)
     except OSError as e:
         raise CannotProbe(f"cannot watch {', '.join(map(str, watched))}: {e}") from e
     expected = [judge.Expected(hop.at, hop.where, hop.outgoing) for hop in spec.hops]
@@ -46,9 +46,10 @@ def _place(text: str) -> Place:
         raise CannotProbe(str(e)) from e
 
 
-async def _watch(
+async def watch(
     context: Context, probe: Reach, to: Address, watched: list[Place], devices: list[tuple[str, str]]
 ) -> list[Packet]:
+    """Send the probe while the devices are watched; everything that was seen there."""
     from netlab.lab.capture import session
 
     packets: list[Packet] = []

@@ -11,7 +11,7 @@ from netlab.lab.capture import path
 from netlab.lab.capture.identity import Sighting
 from netlab.lab.capture.packet import Place
 from netlab.lab.checks import Context, reach
-from netlab.lab.checks.journey import _watch as watch
+from netlab.lab.checks.journey import watch
 from netlab.lab.checks.result import CannotProbe
 from netlab.lab.exercises.spec import Question
 

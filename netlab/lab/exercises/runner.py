@@ -125,6 +125,7 @@ class Exercises:
         states = self.book.states(exercise)
         brought_up = self.engine.journal(self.name).read() is None
         if brought_up:
+            self.engine.say(f"lab {self.name} is not up: bringing it up")
             self.engine.up(self.lab)
         running = self.running()
         if running and not running.solved and not force:

@@ -6,7 +6,7 @@ delete of its items. Syntax is that of iproute2 6.1 and iptables 1.8. This packa
 """
 
 from netlab.model.explain.command import Command, Style
-from netlab.model.explain.lab import Section, Step, explain_lab, sections, teardown
+from netlab.model.explain.lab import Section, Step, explain_lab, plan_sections, sections, teardown
 from netlab.model.explain.ops import commands, explain
 from netlab.model.explain.script import Process, script
 
@@ -19,6 +19,7 @@ __all__ = [
     "commands",
     "explain",
     "explain_lab",
+    "plan_sections",
     "script",
     "sections",
     "teardown",

@@ -6,7 +6,8 @@ from ipaddress import ip_interface, ip_network
 import pytest
 
 from netlab.model import Address, Bridge, HostState, Link, Loopback, Route, Sysctl, Veth
-from netlab.model.explain import Command, explain_lab, script, sections, teardown
+from netlab.model.diff import diff
+from netlab.model.explain import Command, explain_lab, plan_sections, script, sections, teardown
 
 LO = Link(name="lo", kind=Loopback())
 WEB = HostState.of(
@@ -86,6 +87,18 @@ def test_both_ends_in_one_namespace() -> None:
         "ip -n a link add x type veth peer name y",
         "ip -n a link set x up",
         "ip -n a link set y up",
+    ]
+
+
+def test_a_plan_draws_only_new_cables_after_the_old_ones_are_gone() -> None:
+    moved = HostState.of([Link(name="eth0", kind=Veth("veth1", "c"), up=False)])
+    there = HostState.of([Link(name="veth1", kind=Veth("eth0", "a"), up=False)])
+    old = HostState.of([Link(name="eth0", kind=Veth("veth1", "b"), up=False)])
+    plans = {"a": diff(old, moved), "b": [], "c": diff(HostState(), there)}
+    assert [(s.title, [line.shell(netns) for netns, line in s.steps]) for s in plan_sections(plans, new=["c"])] == [
+        ("namespaces", ["ip netns add c"]),
+        ("what goes from node a", ["ip -n a link del eth0"]),
+        ("cables: veth pairs", ["ip -n a link add eth0 type veth peer name veth1 netns c"]),
     ]
 
 

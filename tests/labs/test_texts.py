@@ -1,0 +1,73 @@
+"""Every command of every exercise.md is typed, and answers what the text says. `...` there stands for anything."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from netlab.lab.labfile import Lab
+
+LABS = Path(__file__).parents[2] / "labs"
+TEXTS = sorted(path.parent.name for path in LABS.glob("*/exercise.md") if path.stat().st_size)
+PATIENCE = 30  # seconds until a command is given up
+_BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PROMPT = re.compile(r"^(?:(\$)|([a-z0-9-]+)#) (.+)$")
+
+
+def commands(text: str) -> Iterator[tuple[str, str, str]]:
+    """Where (a node, or $ for the machine), what, and the output below it."""
+    for block in _BLOCK.findall(text):
+        current: tuple[str, str] | None = None
+        lines: list[str] = []
+        for line in block.splitlines():
+            prompt = _PROMPT.match(line)
+            if not prompt:
+                lines.append(line)
+                continue
+            if current:
+                yield (*current, "\n".join(lines))
+            current, lines = (prompt[1] or prompt[2], prompt[3]), []
+        if current:
+            yield (*current, "\n".join(lines))
+
+
+def fits(expected: str, output: str) -> bool:
+    """Equal but for white space, and for what stands in the place of `...`."""
+    parts = [re.escape(" ".join(part.split())) for part in expected.split("...")]
+    pattern = r"\s?.*?\s?".join(parts)
+    return re.fullmatch(pattern, " ".join(output.split()), re.DOTALL) is not None
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_text_is_true(name: str, lab_copy: Callable[[str], Lab], tmp_path: Path) -> None:
+    lab = lab_copy(name)
+    waiting: list[subprocess.Popen[str]] = []
+    for where, line, expected in commands((LABS / name / "exercise.md").read_text()):
+        line = re.sub(rf"\b((?:lab|exercise) \w+|grep -c) {name}\b", rf"\1 {lab.name}", line)
+        line = line.replace(f"lab up {lab.name}", f"lab up {lab.folder}")
+        line = re.sub(r"\bnetlab ", f"{shlex.quote(sys.executable)} -m netlab.cli.main ", line)
+        assert where == "$" or where in lab.topology.by_name, f"{where} is no place of {name}"
+        enter = [] if where == "$" else ["ip", "netns", "exec", lab.topology.netns(where)]
+        if line.endswith("&"):
+            line = "exec " + line.removesuffix("&")
+            waiting.append(subprocess.Popen(["sh", "-c", line], stderr=subprocess.PIPE, text=True, cwd=tmp_path))
+            stderr = waiting[-1].stderr
+            assert stderr and "listening" in stderr.readline()
+            continue
+        if where == "$":
+            for process in waiting:
+                process.send_signal(signal.SIGINT)  # the capture has its packets: no need to wait for its end
+                process.communicate(timeout=PATIENCE)
+            waiting = []
+        done = subprocess.run(
+            [*enter, "sh", "-c", line], capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path
+        )
+        output = (done.stdout + done.stderr).replace(lab.name, name)
+        assert fits(expected, output), f"{where} {line}\n--- expected\n{expected}\n--- got\n{output}"
