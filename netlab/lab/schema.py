@@ -140,7 +140,7 @@ PerCent = Annotated[Any, BeforeValidator(per_cent), WithJsonSchema({"type": ["st
 class Strict(BaseModel):
     """Refuses what it does not know; field descriptions go into the JSON schema."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class Impair(Strict):
