@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from netlab.kernel import netns
-from netlab.lab.capture.packet import Listener
 from netlab.lab.machine import Learnt, Ledger, Probes, RuleCount, Visitor
-from netlab.model import HostState
 
 if TYPE_CHECKING:
     from netlab.kernel.apply import Kernel
+    from netlab.lab.capture.packet import Listener
+    from netlab.model import HostState
 
 
 @dataclass(slots=True)
@@ -103,6 +103,7 @@ class LinuxMachine:
 
     def read(self, names: Sequence[str], *, iptables: str | None) -> dict[str, HostState]:
         from netlab.kernel.linux import LinuxBackend
+        from netlab.model import HostState
 
         backend = LinuxBackend(iptables=iptables)
         return backend.read({name: HostState() for name in names}, everything=True)

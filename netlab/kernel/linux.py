@@ -215,12 +215,18 @@ class LinuxBackend:
                 place.indices.netns_fd = fds
             for ns, ops in plans.items():
                 self._run(places[ns], [op for op in ops if stage_of(op) == 0])
-            self._links(places, {ns: [op for op in ops if stage_of(op) == 1] for ns, ops in plans.items()})
+            rest = self._links(places, {ns: [op for op in ops if stage_of(op) == 1] for ns, ops in plans.items()})
             for ns, ops in plans.items():
-                self._run(places[ns], [op for op in ops if stage_of(op) == 2])
+                self._run(places[ns], [op for op in ops if stage_of(op) == 2], rest.get(ns, []))
 
-    def _links(self, places: Mapping[str, _Place], plans: Mapping[str, list[Op]]) -> None:
-        """Make and change devices. A veth pair is made once, from the side that holds more of them."""
+    def _links(
+        self, places: Mapping[str, _Place], plans: Mapping[str, list[Op]]
+    ) -> dict[str, list[tuple[Op, Request]]]:
+        """Make and change devices. A veth pair is made once, from the side that holds more of them.
+
+        Returns, for each namespace that makes no device itself, what can go in one batch with its addresses.
+        """
+        rest: dict[str, list[tuple[Op, Request]]] = {}
         weight = {
             ns: sum(1 for op in ops if isinstance(op.item, Link) and isinstance(op.item.kind, Veth))
             for ns, ops in plans.items()
@@ -249,8 +255,12 @@ class LinuxBackend:
                     old = op.old if isinstance(op, Change) else _LO_DOWN
                     assert isinstance(old, Link)
                     batch += [(op, request) for request in encode.link_change(old, link, place.indices)]
-            self._send(place, batch)
+            if not any(_makes_device(op) and (ns, *op.item.key) not in born for op in plans[ns]):
+                rest[ns] = batch
+            else:
+                self._send(place, batch)
             self._wireguard(place, plans[ns])
+        return rest
 
     def _new_device(
         self,
@@ -292,9 +302,9 @@ class LinuxBackend:
 
                 wireguard.configure(place.fd, op.item.name, op.item.kind)
 
-    def _run(self, place: _Place, ops: Sequence[Op]) -> None:
+    def _run(self, place: _Place, ops: Sequence[Op], first: Sequence[tuple[Op, Request]] = ()) -> None:
         """Operations in order: neighbouring netlink requests in one batch, chains in one transaction per table."""
-        batch: list[tuple[Op, Request]] = []
+        batch = list(first)
         chains: list[Op] = []
         for op in ops:
             if isinstance(op.item, Chain):
@@ -365,6 +375,10 @@ def _allow_files(count: int) -> None:
                 hint=f"raise the limit first: ulimit -Hn {count}",
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def _makes_device(op: Op) -> bool:
+    return isinstance(op, Create) and isinstance(op.item, Link) and not isinstance(op.item.kind, Loopback)
 
 
 def _finish(link: Link, indices: Indices) -> list[Request]:

@@ -59,7 +59,7 @@ def open_fd(name: str) -> int | None:
         fd = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    if os.fstat(fd).st_dev == Path("/proc/self/ns/net").stat().st_dev:
+    if os.fstat(fd).st_dev == os.fstat(own()).st_dev:
         return fd
     os.close(fd)
     return None

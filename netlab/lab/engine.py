@@ -6,19 +6,23 @@ and the next `down` removes.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from netlab.base.errors import ConflictError, InputError, NetlabError, Problem
-from netlab.compile.topology import Topology
 from netlab.lab.journal import RUN_DIR, Journal, JournalUnreadable, Record
-from netlab.lab.labfile import Lab
-from netlab.lab.machine import Machine, Network, States, Visitor
-from netlab.model import Chain, HostState, Item
-from netlab.model.diff import Op
+
+if TYPE_CHECKING:  # `down` is quicker without them
+    from netlab.compile.topology import Topology
+    from netlab.lab.labfile import Lab
+    from netlab.lab.machine import Machine, Network, States, Visitor
+    from netlab.model import Item
+    from netlab.model.diff import Op
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class Engine:
     def up(self, lab: Lab, *, progress: Callable[[str, int], None] | None = None) -> Outcome:
         """Bring a lab up, or back to what its file says. ConflictError if it is up under another definition."""
         self.machine.require_root()
-        journal = self.journal(lab.name)
+        journal = self.journal(self._name(lab))
         with journal.locked(waiting=self.say):
             old = journal.read()
             if old and old.digest != lab.digest:
@@ -100,29 +104,43 @@ class Engine:
                 )
             return self._up(lab, journal, old, progress)
 
+    def _name(self, lab: Lab) -> str:
+        """The lab's name: from its journal if it is up as it is in the file, which then need not be parsed again."""
+        guess = lab.likely_name
+        if guess:
+            with contextlib.suppress(NetlabError):
+                record = self.journal(guess).read(names_only=True)
+                if record and record.digest == lab.digest:
+                    return guess
+        return lab.name
+
     def _up(
         self, lab: Lab, journal: Journal, old: Record | None, progress: Callable[[str, int], None] | None
     ) -> Outcome:
-        states = lab.states
+        settled = old is not None and old.settled and not old.exercise and not old.impairments
+        states = old.claims if old and settled else lab.states
         if old is None:
             self._refuse_foreign(lab)
         record = replace(old or self._new_record(lab), exercise=None, impairments={})
-        journal.begin(record)
+        journal.begin(record, goal=states)
         try:
-            plans = self.network(journal, record).apply_all(owner(lab.name), states, progress=progress)
-            count = self._processes(lab.topology, journal)
+            plans = self.network(journal, record).apply_all(owner(record.name), states, progress=progress)
+            table = journal.processes() if settled else self._processes(lab.topology)
+            self._run(journal, table)
         except (NetlabError, KeyboardInterrupt):
             if old is None:
                 # nothing half-done stays behind; what the user sees is why it failed, not how it was swept up
-                self.say(f"taking lab {lab.name!r} down again, as it could not be brought up whole")
+                self.say(f"taking lab {record.name!r} down again, as it could not be brought up whole")
                 self._remove(journal, record)
             raise
         if old and (old.exercise or old.impairments):
             journal.keep(record)
         operations = sum(len(ops) for ops in plans.values())
-        return Outcome(lab.name, old is None, operations, len(states), count, plans)
+        return Outcome(record.name, old is None, operations, len(states), len(table), plans)
 
     def _new_record(self, lab: Lab) -> Record:
+        from netlab.model import Chain
+
         topology = lab.topology
         chains = any(isinstance(item, Chain) for state in lab.states.values() for item in state)
         return Record(
@@ -143,27 +161,27 @@ class Engine:
                 hint=f"if nobody needs it: ip netns del {taken[0]}; or give the lab another name",
             )
 
-    def _processes(self, topology: Topology, journal: Journal) -> int:
+    def _processes(self, topology: Topology) -> list[dict[str, Any]]:
+        """What is to run in the lab, as the supervisor's table has it."""
+        return [
+            {
+                "name": f"{place.name}/{process.name}",
+                "netns": topology.netns(place.name),
+                "argv": list(process.argv or self.machine.web_server(place.name, process.serve)),
+                "restart": process.restart,
+                "env": dict(process.env),
+            }
+            for place in topology.places
+            for process in place.processes
+        ]
+
+    def _run(self, journal: Journal, table: list[dict[str, Any]]) -> None:
         """Have the lab's programs run: the table is a file, the supervisor follows it."""
-        wanted = []
-        for place in topology.places:
-            for process in place.processes:
-                argv = list(process.argv or self.machine.web_server(place.name, process.serve))
-                wanted.append(
-                    {
-                        "name": f"{place.name}/{process.name}",
-                        "netns": topology.netns(place.name),
-                        "argv": argv,
-                        "restart": process.restart,
-                        # a namespace that was made anew has another number: what ran in the old one starts again
-                        "namespace": self.machine.identity(topology.netns(place.name)),
-                        "env": dict(process.env),
-                    }
-                )
-        if wanted:
-            journal.store("processes.json", orjson.dumps({"processes": wanted}))
+        if table:
+            # a namespace that was made anew has another number: what ran in the old one starts again
+            numbered = [{**entry, "namespace": self.machine.identity(entry["netns"])} for entry in table]
+            journal.store("processes.json", orjson.dumps({"processes": numbered}))
             self.machine.start_processes(journal.dir)
-        return len(wanted)
 
     # -- down
 
@@ -173,7 +191,7 @@ class Engine:
         journal = self.journal(name)
         with journal.locked(waiting=self.say):
             try:
-                record = journal.read()
+                record = journal.read(names_only=True)
             except JournalUnreadable:
                 if definition is None:
                     raise
@@ -196,7 +214,7 @@ class Engine:
         journal = self.journal(lab.name)
         _ = lab.states
         with journal.locked(waiting=self.say):
-            record = journal.read()
+            record = journal.read(names_only=True)
             if record:
                 self._remove(journal, record)
             return self._up(lab, journal, None, progress)
@@ -231,6 +249,8 @@ class Engine:
             try:
                 plans = network.apply_all(owner(name), states)
             except (NetlabError, KeyboardInterrupt):
+                from netlab.model import HostState
+
                 # a change that is refused is no change: back to what was asked for before
                 network.apply_all(owner(name), {ns: record.claims.get(ns, HostState()) for ns in states})
                 journal.keep(record)

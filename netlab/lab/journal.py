@@ -12,18 +12,19 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from netlab.base.errors import ConflictError, MachineError, NetlabError
 from netlab.base.names import label_problem
-from netlab.model import HostState
-from netlab.model.claims import Claims
-from netlab.model.codec import state_from_json, to_json
+
+if TYPE_CHECKING:  # `down` needs no more of a record than names, and no model to understand them
+    from netlab.model import HostState
+    from netlab.model.claims import Claims
 
 RUN_DIR = Path("/run/netlab")
 FORMAT = 1
@@ -35,7 +36,8 @@ LOCK_PATIENCE = 20.0
 class Record:
     """source: the lab.yaml; digest: of the definition; namespaces: all of the lab's, in order; places: by place name.
 
-    claims, before: see `model.claims`; impairments: set while the lab is up, by `place:device`.
+    claims, before: see `model.claims`; settled: the claims are what the definition says, no more and no less;
+    impairments: set while the lab is up, by `place:device`.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Record:
     places: dict[str, str] = field(default_factory=dict)
     claims: dict[str, HostState] = field(default_factory=dict)
     before: dict[str, dict[str, str]] = field(default_factory=dict)
+    settled: bool = False
     exercise: dict[str, Any] | None = None
     impairments: dict[str, Any] = field(default_factory=dict)
 
@@ -65,17 +68,21 @@ class Journal:
         self.dir = run_dir / name
         self.path = self.dir / "journal.json"
         self._record: Record | None = None
+        self._goal: Mapping[str, HostState] | None = None
 
     # -- reading and writing
 
-    def read(self) -> Record | None:
-        """The record, or None if the lab is not up. JournalUnreadable, MachineError (no permission)."""
+    def read(self, *, names_only: bool = False) -> Record | None:
+        """The record, or None if the lab is not up. JournalUnreadable, MachineError (no permission).
+
+        names_only: without the claims, which are most of it.
+        """
         try:
             data = orjson.loads(self.path.read_bytes())
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']}, this netlab writes {FORMAT}")
             data.pop("format")
-            data["claims"] = {ns: state_from_json(items) for ns, items in data["claims"].items()}
+            data["claims"] = {} if names_only else _decoded(data["claims"])
             data["namespaces"] = tuple(data["namespaces"])
             self._record = Record(**data)
         except FileNotFoundError:
@@ -93,10 +100,20 @@ class Journal:
 
     def write(self, record: Record) -> None:
         """Replace the record. MachineError if it cannot be stored; then the old one is still there."""
+        from netlab.model.codec import to_json
+
         data = {name: getattr(record, name) for name in Record.__dataclass_fields__}
         data["claims"] = {ns: to_json(state) for ns, state in record.claims.items()}
         self.store(self.path.name, orjson.dumps({"format": FORMAT, **data}), remark="; the network was not touched")
         self._record = record
+
+    def processes(self) -> list[dict[str, Any]]:
+        """The table that the lab's supervisor follows; empty if nothing runs in the lab."""
+        try:
+            table: list[dict[str, Any]] = orjson.loads((self.dir / "processes.json").read_bytes())["processes"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+        return table
 
     def store(self, name: str, content: bytes, *, remark: str = "") -> None:
         """Replace a file of the lab's directory as a whole. MachineError if it cannot be stored."""
@@ -112,26 +129,30 @@ class Journal:
                 hint=f"make room on {self.dir.parent}: df -h {self.dir.parent}" if e.errno == errno.ENOSPC else None,
             ) from e
 
-    def begin(self, record: Record) -> None:
-        """What the next `save` will write claims into."""
-        self._record = record
+    def begin(self, record: Record, *, goal: Mapping[str, HostState] | None = None) -> None:
+        """What the next `save` will write claims into. goal: the claims with which the record is settled."""
+        self._record, self._goal = record, goal
 
     # -- the ledger of kernel.apply
 
     def load(self, owner: str) -> Claims:
         """The claims, as `kernel.ledger.Ledger` wants them."""
+        from netlab.model.claims import Claims
+
         record = self._record
         return Claims(record.claims if record else {}, record.before if record else {})
 
     def save(self, owner: str, claims: Claims) -> None:
         """Keep the claims; they reach the file at once."""
         assert self._record is not None, "a journal is begun before the kernel is touched"
-        self.write(replace(self._record, claims=dict(claims.states), before=dict(claims.before)))
+        settled = self._goal is not None and claims.states == self._goal
+        self.write(replace(self._record, claims=dict(claims.states), before=dict(claims.before), settled=settled))
 
     def keep(self, record: Record) -> None:
         """Write what else changed, with the claims as they are."""
         assert self._record is not None
-        self.write(replace(record, claims=self._record.claims, before=self._record.before))
+        whole = replace(record, claims=self._record.claims, before=self._record.before, settled=self._record.settled)
+        self.write(whole)
 
     # -- life
 
@@ -182,6 +203,12 @@ class Journal:
                     told = True
                 time.sleep(0.02)
             os.close(fd)
+
+
+def _decoded(claims: dict[str, Any]) -> dict[str, HostState]:
+    from netlab.model.codec import state_from_json
+
+    return {ns: state_from_json(items) for ns, items in claims.items()}
 
 
 def _same_file(fd: int, path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # imported where they are used: a lab that is only named need
     from netlab.model import HostState
 
 FILE = "lab.yaml"
+_NAME = re.compile(rb"(?m)^name:[ \t]+([a-z0-9][-a-z0-9]*)[ \t]*(?:#.*)?$")
 
 
 def shown(path: Path) -> str:
@@ -84,6 +86,12 @@ class Lab:
             return self.path.read_bytes()
         except OSError as e:
             raise InputError([Problem(shown(self.path), f"cannot be read: {e.strerror}")]) from e
+
+    @property
+    def likely_name(self) -> str | None:
+        """What `name` very likely is, by a look at the file that is no parsing."""
+        found = _NAME.search(self._content)
+        return found.group(1).decode() if found else None
 
     @cached_property
     def document(self) -> Document:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
-from netlab.base.addresses import Address
-from netlab.lab.capture.packet import Listener
-from netlab.model import HostState, Item
-from netlab.model.claims import Claims
-from netlab.model.diff import Op
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+    from typing import BinaryIO
 
-States = Mapping[str, HostState]
+    from netlab.base.addresses import Address
+    from netlab.lab.capture.packet import Listener
+    from netlab.model import HostState, Item
+    from netlab.model.claims import Claims
+    from netlab.model.diff import Op
+
+States: TypeAlias = "Mapping[str, HostState]"
 
 
 class Ledger(Protocol):
