@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from netlab.daemons.bench import Report, Size
 
 PHASES = {
-    "up": "up",
+    "up": "up, the whole command",
+    "network": "of which from the value on",
     "again": "up again, nothing to do",
     "down": "down",
     "freed": "then until the kernel is done",

@@ -14,6 +14,7 @@ cleans namespaces up in the order of their removal. No turn starts before the la
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -120,7 +121,11 @@ class Contender(Protocol):
 
 
 class Netlab:
-    """`netlab lab up`, `up` again with nothing to do, `netlab lab down`, each as a process of its own."""
+    """`netlab lab up`, `up` again with nothing to do, `netlab lab down`, each as a process of its own.
+
+    `network` is the part of `up` from the compiled value to the network, which is what `ip -batch` does: its commands
+    are written before the clock starts, as netlab's value is computed from lab.yaml in the rest of `up`.
+    """
 
     name = "netlab"
 
@@ -129,18 +134,19 @@ class Netlab:
         self.folder = folder
         (folder / "lab.yaml").write_text(lab_file(plan))
 
-    def _lab(self, verb: str, what: str) -> Measured:
-        return _done(measured(netlab_command("lab", verb, what)))
+    def _lab(self, verb: str, what: str) -> tuple[Measured, Any]:
+        result = _done(measured(netlab_command("lab", verb, what, "--json")))
+        return result, json.loads(result.output)
 
     def turn(self, freed: Callable[[], float]) -> Phases:
-        up = self._lab("up", str(self.folder))
-        again = self._lab("up", str(self.folder))
-        if "nothing to do" not in again.output:
+        up, told = self._lab("up", str(self.folder))
+        again, nothing = self._lab("up", str(self.folder))
+        if nothing["operations"]:
             raise KernelError(f"a second up found something to do: {again.output.strip()}")
-        down = self._lab("down", self.plan.prefix)
-        gone = freed()
-        figures = {"up": up, "again": again, "down": down}
-        return {phase: _figures(result) for phase, result in figures.items()} | {"freed": {"wall": gone}}
+        down, _ = self._lab("down", self.plan.prefix)
+        figures = {phase: _figures(result) for phase, result in (("up", up), ("again", again), ("down", down))}
+        network = {"wall": told["network_seconds"]}
+        return figures | {"network": network, "freed": {"wall": freed()}}
 
     def remove(self) -> None:
         from netlab.daemons.machine import LinuxMachine
@@ -308,7 +314,7 @@ class Size:
 
     def ratio(self, phase: str, other: str, *, contender: str = "netlab") -> float | None:
         """How many times as long as `other` a contender takes for a phase; every kind of up is held against `up`."""
-        ours, theirs = self.wall(contender, phase), self.wall(other, "up" if phase == "again" else phase)
+        ours, theirs = self.wall(contender, phase), self.wall(other, "up" if phase in ("again", "network") else phase)
         return ours / theirs if ours and theirs else None
 
 
@@ -345,8 +351,10 @@ class Report:
                 found.append(_at_most(f"{size.hosts} hosts: down / up", down / up, 1.0))
             if size.hosts == 100:
                 floor, whole = size.ratio("up", "ip"), size.wall("mininet", "whole")
-                if floor is not None:
-                    found.append(_at_most("100 hosts: up / ip -batch", floor, FLOOR_RATIO_MAX))
+                network = size.ratio("network", "ip")
+                if floor is not None and network is not None:
+                    found.append(_at_most("100 hosts: up, from the value / ip -batch", network, FLOOR_RATIO_MAX))
+                    found.append(_at_most("100 hosts: up, the whole command / ip -batch", floor, FLOOR_RATIO_MAX))
                 if whole and up and down:
                     what = "100 hosts: Mininet / netlab, up and down"
                     found.append(_at_least(what, whole / (up + down), MININET_RATIO_MIN))
@@ -376,7 +384,7 @@ class Report:
         }
         ratios = {
             f"{phase}_to_{other}": size.ratio(phase, other)
-            for phase in ("up", "again", "down", "freed")
+            for phase in ("up", "network", "again", "down", "freed")
             for other in ("ip", "mininet")
         }
         return {

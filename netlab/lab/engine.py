@@ -7,6 +7,7 @@ and the next `down` removes.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,13 +28,17 @@ if TYPE_CHECKING:  # `down` is quicker without them
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What `up` did. operations: how many the kernel was asked for; fresh: whether the lab was not up before."""
+    """What `up` did. operations: how many the kernel was asked for; fresh: whether the lab was not up before.
+
+    network: seconds from the value to the network that is it, journal included; reading the lab's file is not in it.
+    """
 
     name: str
     fresh: bool
     operations: int
     namespaces: int
     processes: int
+    network: float = 0.0
     plans: dict[str, list[Op]] = field(default_factory=dict, repr=False)
 
 
@@ -124,7 +129,9 @@ class Engine:
         record = replace(old or self._new_record(lab), exercise=None, impairments={})
         journal.begin(record, goal=states)
         try:
+            started = time.monotonic()
             plans = self.network(journal, record).apply_all(owner(record.name), states, progress=progress)
+            network = time.monotonic() - started
             table = journal.processes() if settled else self._processes(lab.topology)
             self._run(journal, table)
         except (NetlabError, KeyboardInterrupt):
@@ -136,7 +143,7 @@ class Engine:
         if old and (old.exercise or old.impairments):
             journal.keep(record)
         operations = sum(len(ops) for ops in plans.values())
-        return Outcome(record.name, old is None, operations, len(states), len(table), plans)
+        return Outcome(record.name, old is None, operations, len(states), len(table), network, plans)
 
     def _new_record(self, lab: Lab) -> Record:
         from netlab.model import Chain

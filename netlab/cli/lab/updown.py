@@ -36,7 +36,7 @@ def up(lab: str, dry_run: bool, as_json: bool) -> None:
         print_plan(definition, as_json=as_json)
         return
     started = time.monotonic()
-    with output.progress(f"lab {definition.name}", None) as bar:
+    with output.progress(f"lab {definition.likely_name or lab}", None) as bar:
         outcome = engine().up(definition, progress=lambda what, count: bar.advance(0, description=f"{what} ({count})"))
     _report(outcome, time.monotonic() - started, as_json)
 
@@ -54,7 +54,8 @@ def restart(lab: str, as_json: bool) -> None:
 def _report(outcome: Outcome, seconds: float, as_json: bool) -> None:
     if as_json:
         fields = ("name", "fresh", "operations", "namespaces", "processes")
-        output.emit_json({**{f: getattr(outcome, f) for f in fields}, "seconds": round(seconds, 3)})
+        times = {"network_seconds": round(outcome.network, 4), "seconds": round(seconds, 4)}
+        output.emit_json({**{f: getattr(outcome, f) for f in fields}, **times})
         return
     name = outcome.name
     if outcome.fresh:
