@@ -78,46 +78,46 @@ up() {
     # lab.yaml:49 (container nginx-1 publish 0)
     ip netns exec docker0.node1 iptables -t nat -A DOCKER -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80
     # lab.yaml:20 (node1 bridge docker0): published ports, from here
-    ip netns exec docker0.node1 iptables -t nat -A OUTPUT '!' -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+    ip netns exec docker0.node1 iptables -t nat -A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
     # lab.yaml:20 (node1 bridge docker0): masquerade what leaves docker0
-    ip netns exec docker0.node1 iptables -t nat -A POSTROUTING -s 172.17.0.0/16 '!' -o docker0 -j MASQUERADE
+    ip netns exec docker0.node1 iptables -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
     # lab.yaml:49 (container nginx-1 publish 0): hairpin, a container that calls its own published port
     ip netns exec docker0.node1 iptables -t nat -A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE
     # lab.yaml:20 (node1 bridge docker0): published ports, from outside
     ip netns exec docker0.node1 iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
     ip netns exec docker0.node1 iptables -N DOCKER                              # lab.yaml:20 (node1 bridge docker0)
     # lab.yaml:49 (container nginx-1 publish 0)
-    ip netns exec docker0.node1 iptables -A DOCKER -d 172.17.0.2/32 '!' -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT
+    ip netns exec docker0.node1 iptables -A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT
     ip netns exec docker0.node1 iptables -P FORWARD DROP                        # lab.yaml:20 (node1 bridge docker0)
     # lab.yaml:20 (node1 bridge docker0): published ports
     ip netns exec docker0.node1 iptables -A FORWARD -o docker0 -j DOCKER
     # lab.yaml:20 (node1 bridge docker0): answers
     ip netns exec docker0.node1 iptables -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
     # lab.yaml:20 (node1 bridge docker0): containers to outside
-    ip netns exec docker0.node1 iptables -A FORWARD -i docker0 '!' -o docker0 -j ACCEPT
+    ip netns exec docker0.node1 iptables -A FORWARD -i docker0 ! -o docker0 -j ACCEPT
     # lab.yaml:20 (node1 bridge docker0): container to container
     ip netns exec docker0.node1 iptables -A FORWARD -i docker0 -o docker0 -j ACCEPT
     ip netns exec docker0.node1 ip6tables -t nat -N DOCKER                      # lab.yaml:20 (node1 bridge docker0)
     # lab.yaml:49 (container nginx-1 publish 0)
     ip netns exec docker0.node1 ip6tables -t nat -A DOCKER -p tcp -m tcp --dport 8080 -j DNAT --to-destination '[fd00:172:17::2]:80'
     # lab.yaml:20 (node1 bridge docker0): published ports, from here
-    ip netns exec docker0.node1 ip6tables -t nat -A OUTPUT '!' -d ::1/128 -m addrtype --dst-type LOCAL -j DOCKER
+    ip netns exec docker0.node1 ip6tables -t nat -A OUTPUT ! -d ::1/128 -m addrtype --dst-type LOCAL -j DOCKER
     # lab.yaml:20 (node1 bridge docker0): masquerade what leaves docker0
-    ip netns exec docker0.node1 ip6tables -t nat -A POSTROUTING -s fd00:172:17::/64 '!' -o docker0 -j MASQUERADE
+    ip netns exec docker0.node1 ip6tables -t nat -A POSTROUTING -s fd00:172:17::/64 ! -o docker0 -j MASQUERADE
     # lab.yaml:49 (container nginx-1 publish 0): hairpin, a container that calls its own published port
     ip netns exec docker0.node1 ip6tables -t nat -A POSTROUTING -s fd00:172:17::2/128 -d fd00:172:17::2/128 -p tcp -m tcp --dport 80 -j MASQUERADE
     # lab.yaml:20 (node1 bridge docker0): published ports, from outside
     ip netns exec docker0.node1 ip6tables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
     ip netns exec docker0.node1 ip6tables -N DOCKER                             # lab.yaml:20 (node1 bridge docker0)
     # lab.yaml:49 (container nginx-1 publish 0)
-    ip netns exec docker0.node1 ip6tables -A DOCKER -d fd00:172:17::2/128 '!' -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT
+    ip netns exec docker0.node1 ip6tables -A DOCKER -d fd00:172:17::2/128 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT
     ip netns exec docker0.node1 ip6tables -P FORWARD DROP                       # lab.yaml:20 (node1 bridge docker0)
     # lab.yaml:20 (node1 bridge docker0): published ports
     ip netns exec docker0.node1 ip6tables -A FORWARD -o docker0 -j DOCKER
     # lab.yaml:20 (node1 bridge docker0): answers
     ip netns exec docker0.node1 ip6tables -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
     # lab.yaml:20 (node1 bridge docker0): containers to outside
-    ip netns exec docker0.node1 ip6tables -A FORWARD -i docker0 '!' -o docker0 -j ACCEPT
+    ip netns exec docker0.node1 ip6tables -A FORWARD -i docker0 ! -o docker0 -j ACCEPT
     # lab.yaml:20 (node1 bridge docker0): container to container
     ip netns exec docker0.node1 ip6tables -A FORWARD -i docker0 -o docker0 -j ACCEPT
 
@@ -137,9 +137,9 @@ up() {
     ip -n docker0.node2 addr add fd00:10:168::3/64 dev eth0 nodad               # lab.yaml:31 (node2 eth0)
     ip netns exec docker0.node2 iptables -t nat -N DOCKER                       # lab.yaml:33 (node2 bridge docker0)
     # lab.yaml:33 (node2 bridge docker0): published ports, from here
-    ip netns exec docker0.node2 iptables -t nat -A OUTPUT '!' -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+    ip netns exec docker0.node2 iptables -t nat -A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
     # lab.yaml:33 (node2 bridge docker0): masquerade what leaves docker0
-    ip netns exec docker0.node2 iptables -t nat -A POSTROUTING -s 172.17.0.0/16 '!' -o docker0 -j MASQUERADE
+    ip netns exec docker0.node2 iptables -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
     # lab.yaml:33 (node2 bridge docker0): published ports, from outside
     ip netns exec docker0.node2 iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
     ip netns exec docker0.node2 iptables -N DOCKER                              # lab.yaml:33 (node2 bridge docker0)
@@ -149,14 +149,14 @@ up() {
     # lab.yaml:33 (node2 bridge docker0): answers
     ip netns exec docker0.node2 iptables -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
     # lab.yaml:33 (node2 bridge docker0): containers to outside
-    ip netns exec docker0.node2 iptables -A FORWARD -i docker0 '!' -o docker0 -j ACCEPT
+    ip netns exec docker0.node2 iptables -A FORWARD -i docker0 ! -o docker0 -j ACCEPT
     # lab.yaml:33 (node2 bridge docker0): container to container
     ip netns exec docker0.node2 iptables -A FORWARD -i docker0 -o docker0 -j ACCEPT
     ip netns exec docker0.node2 ip6tables -t nat -N DOCKER                      # lab.yaml:33 (node2 bridge docker0)
     # lab.yaml:33 (node2 bridge docker0): published ports, from here
-    ip netns exec docker0.node2 ip6tables -t nat -A OUTPUT '!' -d ::1/128 -m addrtype --dst-type LOCAL -j DOCKER
+    ip netns exec docker0.node2 ip6tables -t nat -A OUTPUT ! -d ::1/128 -m addrtype --dst-type LOCAL -j DOCKER
     # lab.yaml:33 (node2 bridge docker0): masquerade what leaves docker0
-    ip netns exec docker0.node2 ip6tables -t nat -A POSTROUTING -s fd00:172:17::/64 '!' -o docker0 -j MASQUERADE
+    ip netns exec docker0.node2 ip6tables -t nat -A POSTROUTING -s fd00:172:17::/64 ! -o docker0 -j MASQUERADE
     # lab.yaml:33 (node2 bridge docker0): published ports, from outside
     ip netns exec docker0.node2 ip6tables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
     ip netns exec docker0.node2 ip6tables -N DOCKER                             # lab.yaml:33 (node2 bridge docker0)
@@ -166,7 +166,7 @@ up() {
     # lab.yaml:33 (node2 bridge docker0): answers
     ip netns exec docker0.node2 ip6tables -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
     # lab.yaml:33 (node2 bridge docker0): containers to outside
-    ip netns exec docker0.node2 ip6tables -A FORWARD -i docker0 '!' -o docker0 -j ACCEPT
+    ip netns exec docker0.node2 ip6tables -A FORWARD -i docker0 ! -o docker0 -j ACCEPT
     # lab.yaml:33 (node2 bridge docker0): container to container
     ip netns exec docker0.node2 ip6tables -A FORWARD -i docker0 -o docker0 -j ACCEPT
 

@@ -56,6 +56,7 @@ def test_three_hosts() -> None:
     netlab, ip, mininet = (size["contenders"][name] for name in ("netlab", "ip", "mininet"))
     assert {phase: set(figures) for phase, figures in netlab.items()} == {
         **dict.fromkeys(("up", "again", "down"), PHASE),
+        "network": {"wall"},
         "freed": {"wall"},
     }
     assert {phase: set(figures) for phase, figures in ip.items()} == {"up": PHASE, "down": PHASE, "freed": {"wall"}}

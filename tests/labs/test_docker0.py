@@ -105,7 +105,7 @@ def test_status_show_list(folder: Path) -> None:
 
 def test_explain_answers_why(folder: Path) -> None:
     said = netlab("lab", "explain", str(folder), "node1", "MASQUERADE")
-    assert "-s 172.17.0.0/16 '!' -o docker0 -j MASQUERADE" in said
+    assert "-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE" in said
     assert "lab.yaml:20 (node1 bridge docker0): masquerade what leaves docker0" in said
     netlab("lab", "explain", str(folder), "node1", "no-such-text", status=2)
 

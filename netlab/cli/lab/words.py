@@ -97,7 +97,7 @@ def _print(sections: Iterable[Section]) -> None:
 def print_plan(definition: Lab, *, as_json: bool) -> None:
     """`up --dry-run`: what `up` would do now; for a lab that is not up, everything."""
     from netlab.lab.engine import owner
-    from netlab.model.explain import Section, commands, sections
+    from netlab.model.explain import plan_sections, sections
 
     e = engine()
     journal = e.journal(definition.name)
@@ -106,7 +106,8 @@ def print_plan(definition: Lab, *, as_json: bool) -> None:
         chosen = sections(definition.states)
     else:
         plans = e.network(journal, record).plan_all(owner(definition.name), definition.states)
-        chosen = [Section(f"node {ns}", tuple((ns, c) for c in commands(ops))) for ns, ops in plans.items()]
+        missing = [ns for ns in record.namespaces if ns not in e.machine.namespaces()]
+        chosen = plan_sections(plans, new=missing)
     if as_json:
         output.emit_json([_step(step) for section in chosen for step in section.steps])
     elif chosen:
@@ -124,12 +125,15 @@ def drift(ctx: click.Context, lab: str, as_json: bool) -> None:
 
     Shows the commands that would mend it (`netlab lab up` runs them), and what is there that nobody asked for.
     """
-    from netlab.model.explain import Section, commands
+    from netlab.model.explain import plan_sections
 
     name = running_name(lab)
-    found = engine().drift(name)
+    e = engine()
+    found = e.drift(name)
+    missing = [ns for ns in e.record(name).namespaces if ns not in e.machine.namespaces()]
+    mending = plan_sections(found.mend, new=missing)
     if as_json:
-        mend = {ns: [{"command": c.inside(ns), "why": c.why} for c in commands(ops)] for ns, ops in found.mend.items()}
+        mend = [_step(step) for section in mending for step in section.steps]
         strangers = {ns: [str(item) for item in items] for ns, items in found.strangers.items()}
         output.emit_json({"name": name, "clean": found.clean, "mend": mend, "strangers": strangers})
     elif found.clean:
@@ -137,7 +141,7 @@ def drift(ctx: click.Context, lab: str, as_json: bool) -> None:
     else:
         if found.mend:
             click.echo(f"{output.style('missing or changed', 'red')}; `netlab lab up {name}` would run:\n")
-            _print(Section(f"node {ns}", tuple((ns, c) for c in commands(ops))) for ns, ops in found.mend.items())
+            _print(mending)
         if found.strangers:
             click.echo(f"\n{output.style('nobody asked for', 'yellow')}, and `up` leaves it alone:\n")
             for ns, items in found.strangers.items():

@@ -33,7 +33,8 @@ class Command:
 
     def shell(self, netns: str | None = None) -> str:
         """A line for a POSIX shell; with `stdin`, the lines of a here-document."""
-        line = shlex.join(self.inside(netns))
+        # a lone ! is a plain word to every shell, and iptables lines are easier to read so
+        line = " ".join(word if word == "!" else shlex.quote(word) for word in self.inside(netns))
         if self.stdin is None:
             return line
         text = self.stdin if self.stdin.endswith("\n") else self.stdin + "\n"

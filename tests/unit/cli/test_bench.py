@@ -22,6 +22,7 @@ def figure(wall: float, *more: float) -> dict[str, Figure]:
 
 def size(hosts: int, up: float) -> Size:
     netlab = {"up": figure(up, up * 2, up / 2), "again": figure(0.2), "down": figure(0.1)}
+    netlab["network"] = {"wall": Figure((up / 2.5,))}
     ip = {"up": figure(0.2), "down": figure(0.01), "freed": {"wall": Figure((0.1,))}}
     return Size(hosts, {"netlab": netlab, "ip": ip}, {"mininet": "mn is not installed"})
 
@@ -56,12 +57,13 @@ def test_json_has_everything(run: Callable[..., Result]) -> None:
     assert first["contenders"]["mininet"] is None
     assert first["absent"] == {"mininet": "mn is not installed"}
     assert first["contenders"]["netlab"]["up"]["wall"]["median"] == 0.25
-    assert first["ratios"] == {"up_to_ip": 1.25, "again_to_ip": 1.0, "down_to_ip": 10.0}
+    assert first["ratios"] == {"up_to_ip": 1.25, "network_to_ip": 0.5, "again_to_ip": 1.0, "down_to_ip": 10.0}
     assert (first["growth"], second["growth"]) == (1.0, 8.0)
     assert {t["what"]: t["met"] for t in shown["targets"]} == {
         "netlab --help (s)": True,
         "100 hosts: down / up": True,
-        "100 hosts: up / ip -batch": True,
+        "100 hosts: up, from the value / ip -batch": True,
+        "100 hosts: up, the whole command / ip -batch": True,
         "100 hosts: second up (s)": True,
         "1000 hosts: down / up": True,
         "1000 / 100 hosts: up": True,
@@ -73,7 +75,7 @@ def test_a_pipe_gets_plain_tables(run: Callable[..., Result]) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.asked == [((100,), 3, False)]  # type: ignore[attr-defined]
     assert result.stdout.splitlines()[0] == "100 hosts, median of 3"
-    assert "netlab     up                             0.250  0.125..0.500  0.125  30       1.25" in result.stdout
+    assert "netlab     up, the whole command          0.250  0.125..0.500  0.125  30       1.25" in result.stdout
     assert "Mininet: mn is not installed" in result.stdout
 
 
@@ -81,7 +83,8 @@ def test_a_missed_target_is_no_failure(run: Callable[..., Result]) -> None:
     missed = Report(1, Figure((0.3,)), (size(100, 9.0),))
     assert [t.what for t in missed.targets() if not t.met] == [
         "netlab --help (s)",
-        "100 hosts: up / ip -batch",
+        "100 hosts: up, from the value / ip -batch",
+        "100 hosts: up, the whole command / ip -batch",
     ]
 
 
