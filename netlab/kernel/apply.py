@@ -17,7 +17,7 @@ from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Fdb, Neighbour, Rule
-from netlab.model.links import Link, Veth
+from netlab.model.links import FALLBACK_TUNNELS, Link, Veth
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
@@ -161,12 +161,17 @@ def _mark_wrong_peers(state: HostState, target_state: HostState, wanted: States)
     return HostState(tuple(mark(item) for item in state))
 
 
+def _born_with(link: Link) -> bool:
+    """Whether a namespace has the device from birth, and nobody has touched it."""
+    return link.name == "lo" or (link.name in FALLBACK_TUNNELS and not link.up)
+
+
 def strangers(actual: HostState, wanted: HostState) -> list[Item]:
     """What is in a namespace although nobody asked for it. Sysctls always have a value and do not count."""
     asked = {item.order for item in wanted}
     found: list[Item] = []
     for item in actual:
-        if isinstance(item, Sysctl) or (isinstance(item, Link) and item.name == "lo"):
+        if isinstance(item, Sysctl) or (isinstance(item, Link) and _born_with(item)):
             continue
         if isinstance(item, Chain) and item.builtin:
             target = next((c for c in wanted.all(Chain) if c.order == item.order), None)

@@ -21,7 +21,7 @@ from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Address, Fdb, Neighbour, Route, Rule
-from netlab.model.links import Link, Loopback, Tun, Veth, Wireguard
+from netlab.model.links import FALLBACK_TUNNELS, Link, Loopback, Tun, Veth, Wireguard
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
@@ -122,6 +122,8 @@ class LinuxBackend:
     # -- reading
 
     def read(self, wanted: States, *, everything: bool = False) -> dict[str, HostState]:
+        # a new namespace has `lo` and nothing else, unless a tunnel module has put its own device there
+        self._blank -= {ns for ns in self._blank & set(wanted) if _wants_fallback_tunnel(wanted[ns])}
         blank = {ns for ns in wanted if ns in self._blank}
         states = {ns: HostState.of([_LO_DOWN, *self._sysctls(wanted[ns], ns)]) for ns in blank}
         with self._open(ns for ns in wanted if ns not in blank) as places:
@@ -375,6 +377,10 @@ def _allow_files(count: int) -> None:
                 hint=f"raise the limit first: ulimit -Hn {count}",
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def _wants_fallback_tunnel(state: HostState) -> bool:
+    return any(link.name in FALLBACK_TUNNELS for link in state.all(Link))
 
 
 def _makes_device(op: Op) -> bool:

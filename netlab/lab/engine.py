@@ -132,8 +132,7 @@ class Engine:
             started = time.monotonic()
             plans = self.network(journal, record).apply_all(owner(record.name), states, progress=progress)
             network = time.monotonic() - started
-            table = journal.processes() if settled else self._processes(lab.topology)
-            self._run(journal, table)
+            self._run(journal, record.processes)
         except (NetlabError, KeyboardInterrupt):
             if old is None:
                 # nothing half-done stays behind; what the user sees is why it failed, not how it was swept up
@@ -143,7 +142,7 @@ class Engine:
         if old and (old.exercise or old.impairments):
             journal.keep(record)
         operations = sum(len(ops) for ops in plans.values())
-        return Outcome(record.name, old is None, operations, len(states), len(table), network, plans)
+        return Outcome(record.name, old is None, operations, len(states), len(record.processes), network, plans)
 
     def _new_record(self, lab: Lab) -> Record:
         from netlab.model import Chain
@@ -157,6 +156,7 @@ class Engine:
             iptables=self.machine.iptables_variant() if chains else None,
             namespaces=tuple(topology.namespaces),
             places={place.name: topology.netns(place.name) for place in topology.places},
+            processes=self._processes(topology),
         )
 
     def _refuse_foreign(self, lab: Lab) -> None:
@@ -259,6 +259,7 @@ class Engine:
                 from netlab.model import HostState
 
                 # a change that is refused is no change: back to what was asked for before
+                journal.begin(record, goal=record.claims if record.settled else None)
                 network.apply_all(owner(name), {ns: record.claims.get(ns, HostState()) for ns in states})
                 journal.keep(record)
                 raise

@@ -36,6 +36,7 @@ LOCK_PATIENCE = 20.0
 class Record:
     """source: the lab.yaml; digest: of the definition; namespaces: all of the lab's, in order; places: by place name.
 
+    processes: what runs in the lab, as the supervisor's table has it;
     claims, before: see `model.claims`; settled: the claims are what the definition says, no more and no less;
     impairments: set while the lab is up, by `place:device`.
     """
@@ -49,6 +50,7 @@ class Record:
     claims: dict[str, HostState] = field(default_factory=dict)
     before: dict[str, dict[str, str]] = field(default_factory=dict)
     settled: bool = False
+    processes: list[dict[str, Any]] = field(default_factory=list)
     exercise: dict[str, Any] | None = None
     impairments: dict[str, Any] = field(default_factory=dict)
 
@@ -106,14 +108,6 @@ class Journal:
         data["claims"] = {ns: to_json(state) for ns, state in record.claims.items()}
         self.store(self.path.name, orjson.dumps({"format": FORMAT, **data}), remark="; the network was not touched")
         self._record = record
-
-    def processes(self) -> list[dict[str, Any]]:
-        """The table that the lab's supervisor follows; empty if nothing runs in the lab."""
-        try:
-            table: list[dict[str, Any]] = orjson.loads((self.dir / "processes.json").read_bytes())["processes"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
-        return table
 
     def store(self, name: str, content: bytes, *, remark: str = "") -> None:
         """Replace a file of the lab's directory as a whole. MachineError if it cannot be stored."""

@@ -128,6 +128,12 @@ KINDS: tuple[type, ...] = (Loopback, Veth, Bridge, Vxlan, Tun, Ipip, Wireguard, 
 DEFAULT_MTU: dict[type, int] = {Loopback: 65536, Ipip: 1480, Vxlan: 1450, Wireguard: 1420}
 
 
+#: devices that a loaded tunnel module puts into every new namespace, down (net.core.fb_tunnels_only_for_init_net)
+FALLBACK_TUNNELS = frozenset(
+    {"tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class BridgePort:
     """What a device is as a port of its master bridge (bridge(8), `bridge link`)."""

@@ -2,15 +2,21 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 from contract import PREFIX, Contract
 
+from netlab.base.errors import KernelError
 from netlab.kernel import netns
-from netlab.kernel.apply import Backend
+from netlab.kernel.apply import Backend, Kernel
+from netlab.kernel.ledger import MemoryLedger
 from netlab.kernel.linux import LinuxBackend
 from netlab.kernel.probe import iptables_variant
+from netlab.model import HostState, Link, Loopback, Route, Veth
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 
@@ -36,3 +42,30 @@ class TestLinux(Contract):
 
 def test_a_variant_that_works_is_found() -> None:
     assert iptables_variant() in ("legacy", "nft")
+
+
+def test_nothing_is_left_open() -> None:
+    """Descriptors, sockets and the thread's namespace are after an apply, refused or not, what they were before."""
+    names = [f"{PREFIX}.{n}" for n in "abc"]
+    lo = Link(name="lo", kind=Loopback())
+    veths = [Link(name=f"v{n}", kind=Veth("eth0", ns)) for n, ns in enumerate(names[1:])]
+    lab = {
+        names[0]: HostState.of([lo, *veths]),
+        **{ns: HostState.of([lo, Link(name="eth0", kind=Veth(f"v{n}", names[0]))]) for n, ns in enumerate(names[1:])},
+    }
+    unreachable = Route(dst=ip_network("10.9.0.0/16"), via=ip_address("192.0.2.1"), dev="eth0")
+    kernel = Kernel(LinuxBackend(iptables=iptables_variant()), MemoryLedger())
+    netns.own()  # opened once for the life of the process
+    fds, home = Path("/proc/self/fd"), Path("/proc/thread-self/ns/net")
+    before, whence = len(list(fds.iterdir())), home.readlink()
+    try:
+        kernel.apply_all("x", lab)
+        kernel.drift("x", lab)
+        with pytest.raises(KernelError):
+            kernel.apply(names[1], "x", lab[names[1]] | HostState.of([unreachable]))
+    finally:
+        for ns in names:
+            netns.delete(ns)
+    assert len(list(fds.iterdir())) == before
+    assert home.readlink() == whence
+    assert threading.active_count() == 1

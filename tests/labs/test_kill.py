@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,15 @@ LABS = Path(__file__).parent.parent.parent / "labs"
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
+def lab(tmp_path: Path) -> Iterator[Lab]:
     name = f"kill{os.getpid()}"
     text = (LABS / "docker0" / "lab.yaml").read_text()
     path = tmp_path / "lab.yaml"
     path.write_text(text.replace("name: docker0\n", f"name: {name}\n", 1))
-    return Lab(path)
+    lab = Lab(path)
+    yield lab
+    # a test that failed half-way leaves a lab; one that passed leaves nothing to do here
+    Engine(LinuxMachine(), run_dir=tmp_path / "run").down(lab.name)
 
 
 def run_and_kill(verb: Callable[[Engine], object], run_dir: Path, after: int) -> bool:
