@@ -37,6 +37,8 @@ from netlab.model import Bridge, Dummy, Ipip, IptablesRule, Kind, Macvlan, Tun, 
 
 #: a Linux bridge has 1,024 ports (BR_MAX_PORTS)
 BRIDGE_PORTS_MAX = 1023
+#: outer Ethernet, IP, UDP and VXLAN headers, by the version of the outer IP (RFC 7348)
+VXLAN_OVERHEAD = {4: 50, 6: 70}
 
 
 @dataclass(slots=True)
@@ -76,6 +78,8 @@ class _Resolver:
             self._explicit(name, node)
         for name, node in self.lab.nodes.items():
             self._interfaces(name, node)
+        for name, node in self.lab.nodes.items():
+            self._parents(name, node)
         for name, container in self.lab.containers.items():
             self._container(name, container)
         for section, machines in (("nodes", self.lab.nodes), ("containers", self.lab.containers)):
@@ -217,6 +221,25 @@ class _Resolver:
             name=dev, kind=kind, peer=peer, addresses=addresses, mac=spec.mac, mtu=mtu, up=spec.up,
             master=spec.bridge, impairment=self._impair(spec.impair, path), why=self._at(*path),
         )  # fmt: skip
+
+    def _parents(self, name: str, node: schema.Node) -> None:
+        """Devices on top of others: the one below must be there, and leaves them so much room."""
+        devices = self.drafts[name].devices if name in self.drafts else {}
+        for dev, spec in node.interfaces.items():
+            below = spec.vxlan.dev if spec.vxlan else spec.macvlan.parent if spec.macvlan else None
+            device = devices.get(dev)
+            if below is None or device is None:
+                continue
+            path: Location = ("nodes", name, "interfaces", dev)
+            if below not in devices or below == dev:
+                self._unknown(path, f"device of {name} below {dev}:", below, set(devices) - {dev})
+                continue
+            local = spec.vxlan.local if spec.vxlan else None
+            room = (devices[below].mtu or 1500) - (0 if spec.macvlan else VXLAN_OVERHEAD[local.version if local else 4])
+            if device.mtu > room:
+                why = f"mtu {device.mtu} does not fit into {below}, which leaves {room}"
+                self._problem((*path, "mtu"), why, f"at most {room}, or leave it out")
+            devices[dev] = replace(device, mtu=device.mtu or room)
 
     def _allot(self, segment: Segment, path: Location) -> tuple[Interface, ...]:
         try:

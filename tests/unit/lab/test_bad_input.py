@@ -102,6 +102,14 @@ CASES = {
         GOOD.replace("{network: lan}", "{network: lan, impair: {jitter: 5ms}}"), [":7:", "jitter and reorder need a delay"]
     ),
     "bad rate": (GOOD.replace("{network: lan}", "{network: lan, impair: {rate: fast}}"), ["'fast' is not understood (such as 10mbit"]),
+    "nothing below": (
+        GOOD.replace("    bridges:", "      vx: {vxlan: {vni: 1, dev: eth9}}\n    bridges:"),
+        [":8: there is no device of a below vx: 'eth9'", "did you mean 'eth0'?"],
+    ),
+    "too large for the device below": (
+        GOOD.replace("    bridges:", "      vx: {vxlan: {vni: 1, dev: eth0}, mtu: 1500}\n    bridges:"),
+        [":8:", "mtu 1500 does not fit into eth0, which leaves 1450", "at most 1450"],
+    ),
     "guest of a guest": (
         GOOD + "  d: {network: 'container:c'}\n  e: {network: 'container:d'}\n", ["d is a guest itself"]
     ),
