@@ -111,7 +111,7 @@ class Lab:
     @cached_property
     def topology(self) -> Topology:
         """The resolved lab. InputError."""
-        from netlab.lab.resolve import resolve
+        from netlab.lab.resolving import resolve
 
         return resolve(self.file, self.document)
 

@@ -1,0 +1,37 @@
+"""From a lab file to a `Topology`: every name checked, every address given or allotted, every problem reported at once.
+
+Order decides everything that the file leaves open, so the same file always gives the same lab. The parts of a file
+are worked through one after another on one `Desk`: names, wires, guests, what machines have in common, and at last what
+only the whole shows.
+"""
+
+from __future__ import annotations
+
+from netlab.base.errors import InputError
+from netlab.compile.topology import Topology
+from netlab.lab.resolving import guests, machines, whole, wires
+from netlab.lab.resolving.desk import Desk, by_line
+from netlab.lab.schema_file import LabFile
+from netlab.lab.yamlfile import Document
+
+
+def resolve(lab: LabFile, document: Document) -> Topology:
+    """The lab with nothing left open. InputError lists every problem with its line."""
+    desk = Desk(lab, document)
+    desk.names()
+    wires.networks(desk)
+    # node after node, but each step for all of them: what is given is known before anything is allotted
+    for step in (wires.node_bridges, wires.given_addresses, wires.interfaces, wires.parents):
+        for name, node in lab.nodes.items():
+            step(desk, name, node)
+    for name, container in lab.containers.items():
+        guests.container(desk, name, container)
+    for name, node in lab.nodes.items():
+        machines.machine(desk, ("nodes", name), name, node)
+    for name, container in lab.containers.items():
+        machines.machine(desk, ("containers", name), name, container)
+    whole.overlaps(desk)
+    whole.gateways(desk)
+    if desk.problems:
+        raise InputError(sorted(set(desk.problems), key=by_line))
+    return Topology(name=lab.name, title=lab.title, places=desk.places(), source=document.name)
