@@ -24,8 +24,9 @@ def resolve(lab: LabFile, document: Document) -> Topology:
     for step in (wires.node_bridges, wires.given_addresses, wires.interfaces, wires.parents):
         for name, node in lab.nodes.items():
             step(desk, name, node)
-    for name, container in lab.containers.items():
-        guests.container(desk, name, container)
+    for part in (guests.given_addresses, guests.container):
+        for name, container in lab.containers.items():
+            part(desk, name, container)
     for name, node in lab.nodes.items():
         machines.machine(desk, ("nodes", name), name, node)
     for name, container in lab.containers.items():

@@ -56,15 +56,18 @@ class Desk:
         return f"{self.document.place(path)} ({'container ' if path[:1] == ('containers',) else ''}{said})"
 
     def problem(self, path: Location, message: str, hint: str | None = None) -> None:
+        """Something is wrong at a place of the file."""
         self.problems.append(Problem(self.document.place(path), message, hint))
 
     def unknown(self, path: Location, what: str, name: str, known: Iterable[str]) -> None:
+        """The file names something that is not there; the hint is the nearest name, or all of them."""
         names = sorted(known)
         close = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names) or 'none'}"
         self.problem(path, f"there is no {what} {name!r}", hint)
 
     def put(self, place: str, device: Device, path: Location) -> None:
+        """Give a place a device, unless it has one of that name."""
         draft = self.drafts.get(place)
         if draft is None:
             return
@@ -75,6 +78,7 @@ class Desk:
         draft.devices[device.name] = device
 
     def names(self) -> None:
+        """A draft for everything that the file names; no name may be used twice."""
         seen: dict[str, str] = {}
         for section, role in (("networks", "network"), ("nodes", "node"), ("containers", "container")):
             for name in getattr(self.lab, section):

@@ -44,15 +44,28 @@ def container(desk: Desk, name: str, spec: schema.Container) -> None:
         )
 
 
+def given_addresses(desk: Desk, name: str, spec: schema.Container) -> None:
+    """Given addresses first, so that none of them is allotted to another."""
+    node = desk.lab.nodes.get(spec.node or "")
+    if node is None or not spec.addresses or spec.network != "bridge":
+        return
+    segment = desk.segments.get((spec.node or "", _bridge(spec, node) or ""))
+    if segment:
+        wires.take(desk, segment, spec.addresses, ("containers", name, "addresses"))
+
+
+def _bridge(spec: schema.Container, node: schema.Node) -> str | None:
+    """The bridge that a container is plugged into: the one that it names, or the only one there is."""
+    return spec.bridge or (next(iter(node.bridges)) if len(node.bridges) == 1 else None)
+
+
 def _on_bridge(desk: Desk, name: str, spec: schema.Container, host: str, node: schema.Node, path: Location) -> None:
-    bridge = spec.bridge or (next(iter(node.bridges)) if len(node.bridges) == 1 else None)
+    bridge = _bridge(spec, node)
     if bridge is None or bridge not in node.bridges:
         desk.unknown((*path, "bridge"), f"bridge of {host}", bridge or "(none given)", node.bridges)
         return
     segment = desk.segments[host, bridge]
     addresses = tuple(spec.addresses) if spec.addresses is not None else wires.allot(desk, segment, path)
-    if spec.addresses is not None:
-        wires.take(desk, segment, addresses, (*path, "addresses"))
     veth = spec.veth or "veth" + hashlib.sha256(f"{desk.lab.name}/{name}".encode()).hexdigest()[:7]
     v4 = [a.ip for a in addresses if a.version == 4]
     mtu = spec.mtu or segment.mtu
