@@ -1,4 +1,4 @@
-"""lab.yaml as pydantic models: the shape that a user writes. Unknown keys are refused; `resolving` fills the rest in."""
+"""lab.yaml as pydantic models: the shape that a user writes. Unknown keys are refused; `resolving` does the rest."""
 
 from __future__ import annotations
 
