@@ -38,7 +38,7 @@ def compile_lab(topology: Topology, *, owner: str | None = None) -> dict[str, Ho
     states = {}
     for place in topology.places:
         if not place.shares:
-            state = HostState.of(_items(place, topology)).stamped(by)
+            state = HostState.of(_items(place, topology, by))
             problems = state.problems()
             if problems:
                 raise ValueError(f"{place.name}: {'; '.join(problems)}")
@@ -46,31 +46,32 @@ def compile_lab(topology: Topology, *, owner: str | None = None) -> dict[str, Ho
     return states
 
 
-def _items(place: Place, topology: Topology) -> Iterator[Item]:
-    yield Link(name="lo", kind=Loopback(), why=place.why)
+def _items(place: Place, topology: Topology, by: str) -> Iterator[Item]:
+    yield Link(name="lo", kind=Loopback(), why=place.why, owner=by)
     for device in place.devices:
-        yield from _device(device, place, topology)
+        yield from _device(device, place, topology, by)
     for name, value, why in place.sysctls:
-        yield Sysctl(name=name, value=value, why=why)
+        yield Sysctl(name=name, value=value, why=why, owner=by)
     for r in place.routes:
         hops = tuple(NextHop(dev, via, weight, r.onlink) for via, dev, weight in r.nexthops)
         yield Route(
             dst=r.to, via=r.via, dev=r.dev, src=r.src, table=r.table, metric=r.metric, mtu=r.mtu,
-            onlink=r.onlink, type=r.type, nexthops=hops, why=r.why,
+            onlink=r.onlink, type=r.type, nexthops=hops, why=r.why, owner=by,
         )  # fmt: skip
     for rule in place.rules:
         yield Rule(
             priority=rule.priority, family=rule.family, table=rule.table, src=rule.src, dst=rule.dst,
-            fwmark=rule.fwmark, iif=rule.iif, why=rule.why,
+            fwmark=rule.fwmark, iif=rule.iif, why=rule.why, owner=by,
         )  # fmt: skip
     for n in place.neighbours:
-        yield Neighbour(dev=n.dev, address=n.address, mac=n.mac, proxy=n.mac is None, why=n.why)
+        yield Neighbour(dev=n.dev, address=n.address, mac=n.mac, proxy=n.mac is None, why=n.why, owner=by)
     for f in place.fdb:
-        yield Fdb(dev=f.dev, mac=f.mac, dst=f.dst, why=f.why)
-    yield from _chains(place)
+        yield Fdb(dev=f.dev, mac=f.mac, dst=f.dst, why=f.why, owner=by)
+    for chain in _chains(place):
+        yield replace(chain, owner=by)
 
 
-def _device(device: Device, place: Place, topology: Topology) -> Iterator[Item]:
+def _device(device: Device, place: Place, topology: Topology, by: str) -> Iterator[Item]:
     kind = device.kind
     if kind is None:
         assert device.peer is not None
@@ -86,21 +87,22 @@ def _device(device: Device, place: Place, topology: Topology) -> Iterator[Item]:
         master=device.master,
         port=BridgePort(hairpin=device.hairpin) if device.master else None,
         why=device.why,
+        owner=by,
     )
     for address in device.addresses:
         broadcast = None
         if isinstance(address, IPv4Interface) and address.network.prefixlen < 31:
             broadcast = address.network.broadcast_address
-        yield Address(dev=device.name, address=address, broadcast=broadcast, why=device.why)
+        yield Address(dev=device.name, address=address, broadcast=broadcast, why=device.why, owner=by)
     if device.impairment:
-        yield from impaired(device.name, device.impairment.qdiscs, why=device.impairment.why)
+        yield from impaired(device.name, device.impairment.qdiscs, why=device.impairment.why, owner=by)
 
 
-def impaired(dev: str, qdiscs: tuple[object, ...], *, why: str) -> Iterator[Qdisc]:
+def impaired(dev: str, qdiscs: tuple[object, ...], *, why: str, owner: str = "") -> Iterator[Qdisc]:
     """The qdiscs of an impaired device: netem at the root, tbf at the root or below netem."""
     for i, kind in enumerate(qdiscs):
         parent, handle = ("root", "1:") if i == 0 else ("1:1", "10:")
-        yield Qdisc(dev=dev, kind=kind, parent=parent, handle=handle, why=why)  # type: ignore[arg-type]
+        yield Qdisc(dev=dev, kind=kind, parent=parent, handle=handle, why=why, owner=owner)  # type: ignore[arg-type]
 
 
 def _chains(place: Place) -> list[Chain]:

@@ -35,6 +35,7 @@ class LinuxMachine:
 
     def __init__(self, *, after_operation: Callable[[], None] | None = None) -> None:
         self._after = after_operation
+        self._nursery: netns.Nursery | None = None
 
     def require_root(self) -> None:
         netns.require_root()
@@ -44,11 +45,20 @@ class LinuxMachine:
 
         return iptables_variant()
 
+    @contextlib.contextmanager
+    def expecting(self, namespaces: int) -> Iterator[None]:
+        with netns.Nursery(namespaces) as self._nursery:
+            try:
+                yield
+            finally:
+                self._nursery = None
+
     def network(self, ledger: Ledger, *, iptables: str | None) -> Kernel:
         from netlab.kernel.apply import Kernel
         from netlab.kernel.linux import LinuxBackend
 
-        return Kernel(LinuxBackend(iptables=iptables, after_operation=self._after), ledger)
+        backend = LinuxBackend(iptables=iptables, nursery=self._nursery, after_operation=self._after)
+        return Kernel(backend, ledger)
 
     def namespaces(self) -> set[str]:
         return set(netns.names())

@@ -63,12 +63,19 @@ class _Place:
 class LinuxBackend:
     """Namespaces of this machine.
 
-    iptables: `legacy` or `nft`, None if the lab has no chains. after_operation: called after each single operation,
-    which are then sent one by one: the kill test's hook.
+    iptables: `legacy` or `nft`, None if the lab has no chains; nursery: where new namespaces come from;
+    after_operation: called after each single operation, which are then sent one by one: the kill test's hook.
     """
 
-    def __init__(self, *, iptables: str | None = None, after_operation: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        iptables: str | None = None,
+        nursery: netns.Nursery | None = None,
+        after_operation: Callable[[], None] | None = None,
+    ) -> None:
         netns.require_root()
+        self._nursery = nursery
         self.iptables = iptables
         self._after = after_operation
         self._blank: set[str] = set()
@@ -79,7 +86,7 @@ class LinuxBackend:
     def create(self, name: str) -> None:
         if not self._blank:
             netns.prepare()  # once: it walks all that is mounted there
-        os.close(netns.create(name))
+        os.close(netns.create(name, self._nursery))
         self._blank.add(name)
         self._tick()
 

@@ -99,8 +99,13 @@ class Engine:
     def up(self, lab: Lab, *, progress: Callable[[str, int], None] | None = None) -> Outcome:
         """Bring a lab up, or back to what its file says. ConflictError if it is up under another definition."""
         self.machine.require_root()
-        journal = self.journal(self._name(lab))
-        with journal.locked(waiting=self.say):
+        name = self._known_name(lab)
+        with contextlib.ExitStack() as stack:
+            if name is None:
+                # while the file is read, the machine can already make namespaces
+                stack.enter_context(self.machine.expecting(lab.likely_size))
+            journal = self.journal(name or lab.name)
+            stack.enter_context(journal.locked(waiting=self.say))
             old = journal.read()
             if old and old.digest != lab.digest:
                 raise ConflictError(
@@ -109,15 +114,15 @@ class Engine:
                 )
             return self._up(lab, journal, old, progress)
 
-    def _name(self, lab: Lab) -> str:
-        """The lab's name: from its journal if it is up as it is in the file, which then need not be parsed again."""
+    def _known_name(self, lab: Lab) -> str | None:
+        """The lab's name if it is up as it is in the file, which then need not be parsed again."""
         guess = lab.likely_name
         if guess:
             with contextlib.suppress(NetlabError):
                 record = self.journal(guess).read(names_only=True)
                 if record and record.digest == lab.digest:
                     return guess
-        return lab.name
+        return None
 
     def _up(
         self, lab: Lab, journal: Journal, old: Record | None, progress: Callable[[str, int], None] | None

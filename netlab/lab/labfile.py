@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # imported where they are used: a lab that is only named need
     from netlab.model import HostState
 
 FILE = "lab.yaml"
+#: more namespaces are not begun ahead
+SIZE_GUESS_MAX = 2000
+_ENTRY = re.compile(rb"(?m)^  [a-z0-9][-a-z0-9]*:")
 _NAME = re.compile(rb"(?m)^name:[ \t]+([a-z0-9][-a-z0-9]*)[ \t]*(?:#.*)?$")
 
 
@@ -92,6 +95,11 @@ class Lab:
         """What `name` very likely is, by a look at the file that is no parsing."""
         found = _NAME.search(self._content)
         return found.group(1).decode() if found else None
+
+    @property
+    def likely_size(self) -> int:
+        """About how many namespaces it has: the keys one step in, which are mostly nodes and containers."""
+        return min(len(_ENTRY.findall(self._content)), SIZE_GUESS_MAX)
 
     @cached_property
     def document(self) -> Document:

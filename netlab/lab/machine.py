@@ -118,6 +118,9 @@ class Machine(Protocol):
     def iptables_variant(self) -> str:
         """legacy or nft: what works here. MachineError if nothing does."""
 
+    def expecting(self, namespaces: int) -> AbstractContextManager[None]:
+        """About so many namespaces will be made in the body: the machine may begin. A guess; any number will do."""
+
     def network(self, ledger: Ledger, *, iptables: str | None) -> Network:
         """The door to namespaces, for an owner whose claims are in `ledger`."""
 

@@ -69,3 +69,27 @@ def test_nothing_is_left_open() -> None:
     assert len(list(fds.iterdir())) == before
     assert home.readlink() == whence
     assert threading.active_count() == 1
+
+
+def test_namespaces_made_ahead() -> None:
+    """A nursery's namespaces are as good as others, what is not taken is given back, and running out is no matter."""
+    fds = Path("/proc/self/fd")
+    netns.own()
+    before = len(list(fds.iterdir()))
+    names = [f"{PREFIX}.n{i}" for i in range(3)]
+    try:
+        with netns.Nursery(2) as nursery:
+            backend = LinuxBackend(nursery=nursery)
+            for name in names:
+                backend.create(name)
+        assert len({netns.inode(name) for name in names}) == 3
+        assert [link.name for link in backend.read({names[0]: HostState()}, everything=True)[names[0]].all(Link)] == [
+            "lo"
+        ]
+        with netns.Nursery(5):
+            pass
+    finally:
+        for name in names:
+            netns.delete(name)
+    assert len(list(fds.iterdir())) == before
+    assert threading.active_count() == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ class FakeMachine:
 
     def iptables_variant(self) -> str:
         return "nft"
+
+    def expecting(self, namespaces: int) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def network(self, ledger: Any, *, iptables: str | None) -> Kernel:
         return Kernel(self.backend, ledger)
