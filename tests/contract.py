@@ -30,6 +30,9 @@ from netlab.model import (
 )  # fmt: skip
 from netlab.model.diff import Create
 
+#: tests of random states draw so many; fewer where a kernel runs in an emulator
+EXAMPLES = int(os.environ.get("NETLAB_EXAMPLES", "60"))
+
 PREFIX = f"ct{os.getpid()}"
 A, B, C = f"{PREFIX}.a", f"{PREFIX}.b", f"{PREFIX}.c"
 LO = Link(name="lo", kind=Loopback())
@@ -61,7 +64,7 @@ def switch(*ports: str) -> HostState:
 class Contract:
     """The tests. `world()` gives a backend whose namespaces named PREFIX.* are gone when it is left."""
 
-    examples = 60
+    examples = EXAMPLES
 
     def world(self) -> AbstractContextManager[Backend]:
         raise NotImplementedError
