@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from strategies import host_states
 
 from netlab.base.errors import KernelError
@@ -37,7 +37,9 @@ PREFIX = f"ct{os.getpid()}"
 A, B, C = f"{PREFIX}.a", f"{PREFIX}.b", f"{PREFIX}.c"
 LO = Link(name="lo", kind=Loopback())
 
-relaxed = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+#: in an emulator, shrinking a failure takes longer than looking at it
+PHASES = [p for p in Phase if p is not Phase.shrink] if "NETLAB_VM" in os.environ else list(Phase)
+relaxed = settings(deadline=None, phases=PHASES, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def pair(near: str, far: str, netns: str, **more: object) -> Link:

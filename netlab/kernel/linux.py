@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,7 @@ class LinuxBackend:
         self.iptables = iptables
         self._after = after_operation
         self._blank: set[str] = set()
+        self._born_bare: bool | None = None
 
     def names(self) -> Iterable[str]:
         return netns.names()
@@ -79,8 +81,16 @@ class LinuxBackend:
     def create(self, name: str) -> None:
         if not self._blank:
             netns.prepare()  # once: it walks all that is mounted there
-        os.close(netns.create(name))
-        self._blank.add(name)
+        fd = netns.create(name)
+        try:
+            if self._born_bare is None:
+                # a kernel that has loaded a tunnel's module puts a device of its own into every new namespace
+                with Netlink(fd) as netlink:
+                    self._born_bare = len(list(netlink.dump(wire.RTM_GETLINK, wire.IFINFO.pack(0, 0, 0, 0, 0)))) == 1
+        finally:
+            os.close(fd)
+        if self._born_bare:
+            self._blank.add(name)
         self._tick()
 
     def delete(self, name: str) -> bool:
@@ -135,7 +145,8 @@ class LinuxBackend:
     def _state(self, place: _Place, wanted: HostState, cables: _Cables, everything: bool) -> HostState:
         names = {raw.index: raw.name for raw in place.links}
         kinds = {type(item) for item in wanted}
-        items: list[Item] = [decode.link(raw, names, cables.peer(place, raw, names)) for raw in place.links]
+        links = (decode.link(raw, names, cables.peer(place, raw, names)) for raw in place.links)
+        items: list[Item] = [_with_keys(place, link) for link in links]
         dump = place.netlink.dump
         for family in (wire.AF_INET, wire.AF_INET6):
             found: list[Item | None] = []
@@ -175,7 +186,7 @@ class LinuxBackend:
         return found
 
     def _tools(self, place: _Place, kinds: set[type[Item]], everything: bool) -> list[Item]:
-        """What is kept by netfilter: chains, sets, virtual services; and the keys of WireGuard."""
+        """What is kept by netfilter: chains, sets, virtual services."""
         items: list[Item] = []
         if Chain in kinds or (everything and self.iptables):
             items += self._firewall().read(place.fd)
@@ -362,6 +373,15 @@ class LinuxBackend:
         for (family, _), text in restore_blocks(ops).items():
             firewall.restore(place.fd, 4 if family == 4 else 6, text)
             self._tick()
+
+
+def _with_keys(place: _Place, link: Link) -> Link:
+    """A WireGuard device with its keys and peers, which rtnetlink does not tell."""
+    if not isinstance(link.kind, Wireguard):
+        return link
+    from netlab.kernel import wireguard
+
+    return replace(link, kind=wireguard.read(place.fd, link.name))
 
 
 _LO_DOWN = Link(name="lo", kind=Loopback(), up=False)
