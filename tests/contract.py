@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from strategies import host_states
 
 from netlab.base.errors import KernelError
@@ -30,11 +30,16 @@ from netlab.model import (
 )  # fmt: skip
 from netlab.model.diff import Create
 
+#: tests of random states draw so many; fewer where a kernel runs in an emulator
+EXAMPLES = int(os.environ.get("NETLAB_EXAMPLES", "60"))
+
 PREFIX = f"ct{os.getpid()}"
 A, B, C = f"{PREFIX}.a", f"{PREFIX}.b", f"{PREFIX}.c"
 LO = Link(name="lo", kind=Loopback())
 
-relaxed = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+#: in an emulator, shrinking a failure takes longer than looking at it
+PHASES = [p for p in Phase if p is not Phase.shrink] if "NETLAB_VM" in os.environ else list(Phase)
+relaxed = settings(deadline=None, phases=PHASES, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def pair(near: str, far: str, netns: str, **more: object) -> Link:
@@ -61,7 +66,7 @@ def switch(*ports: str) -> HostState:
 class Contract:
     """The tests. `world()` gives a backend whose namespaces named PREFIX.* are gone when it is left."""
 
-    examples = 60
+    examples = EXAMPLES
 
     def world(self) -> AbstractContextManager[Backend]:
         raise NotImplementedError

@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Address, Fdb, Neighbour, Route, Rule
-from netlab.model.links import FALLBACK_TUNNELS, Link, Loopback, Tun, Veth, Wireguard
+from netlab.model.links import Link, Loopback, Tun, Veth, Wireguard
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
@@ -79,6 +80,7 @@ class LinuxBackend:
         self.iptables = iptables
         self._after = after_operation
         self._blank: set[str] = set()
+        self._born_bare: bool | None = None
 
     def names(self) -> Iterable[str]:
         return netns.names()
@@ -86,8 +88,16 @@ class LinuxBackend:
     def create(self, name: str) -> None:
         if not self._blank:
             netns.prepare()  # once: it walks all that is mounted there
-        os.close(netns.create(name, self._nursery))
-        self._blank.add(name)
+        fd = netns.create(name, self._nursery)
+        try:
+            if self._born_bare is None:
+                # a kernel that has loaded a tunnel's module puts a device of its own into every new namespace
+                with Netlink(fd) as netlink:
+                    self._born_bare = len(list(netlink.dump(wire.RTM_GETLINK, wire.IFINFO.pack(0, 0, 0, 0, 0)))) == 1
+        finally:
+            os.close(fd)
+        if self._born_bare:
+            self._blank.add(name)
         self._tick()
 
     def delete(self, name: str) -> bool:
@@ -129,8 +139,6 @@ class LinuxBackend:
     # -- reading
 
     def read(self, wanted: States, *, everything: bool = False) -> dict[str, HostState]:
-        # a new namespace has `lo` and nothing else, unless a tunnel module has put its own device there
-        self._blank -= {ns for ns in self._blank & set(wanted) if _wants_fallback_tunnel(wanted[ns])}
         blank = {ns for ns in wanted if ns in self._blank}
         states = {ns: HostState.of([_LO_DOWN, *self._sysctls(wanted[ns], ns)]) for ns in blank}
         with self._open(ns for ns in wanted if ns not in blank) as places:
@@ -142,7 +150,8 @@ class LinuxBackend:
     def _state(self, place: _Place, wanted: HostState, cables: _Cables, everything: bool) -> HostState:
         names = {raw.index: raw.name for raw in place.links}
         kinds = {type(item) for item in wanted}
-        items: list[Item] = [decode.link(raw, names, cables.peer(place, raw, names)) for raw in place.links]
+        links = (decode.link(raw, names, cables.peer(place, raw, names)) for raw in place.links)
+        items: list[Item] = [_with_keys(place, link) for link in links]
         dump = place.netlink.dump
         for family in (wire.AF_INET, wire.AF_INET6):
             found: list[Item | None] = []
@@ -182,7 +191,7 @@ class LinuxBackend:
         return found
 
     def _tools(self, place: _Place, kinds: set[type[Item]], everything: bool) -> list[Item]:
-        """What is kept by netfilter: chains, sets, virtual services; and the keys of WireGuard."""
+        """What is kept by netfilter: chains, sets, virtual services."""
         items: list[Item] = []
         if Chain in kinds or (everything and self.iptables):
             items += self._firewall().read(place.fd)
@@ -371,6 +380,15 @@ class LinuxBackend:
             self._tick()
 
 
+def _with_keys(place: _Place, link: Link) -> Link:
+    """A WireGuard device with its keys and peers, which rtnetlink does not tell."""
+    if not isinstance(link.kind, Wireguard):
+        return link
+    from netlab.kernel import wireguard
+
+    return replace(link, kind=wireguard.read(place.fd, link.name))
+
+
 _LO_DOWN = Link(name="lo", kind=Loopback(), up=False)
 
 
@@ -384,10 +402,6 @@ def _allow_files(count: int) -> None:
                 hint=f"raise the limit first: ulimit -Hn {count}",
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
-
-
-def _wants_fallback_tunnel(state: HostState) -> bool:
-    return any(link.name in FALLBACK_TUNNELS for link in state.all(Link))
 
 
 def _makes_device(op: Op) -> bool:

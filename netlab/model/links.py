@@ -85,6 +85,11 @@ class WireguardPeer:
     keepalive: int = 0
     preshared_key: str | None = None
 
+    def __post_init__(self) -> None:
+        # the kernel keeps them in an order of its own
+        ordered = sorted(self.allowed_ips, key=lambda n: (n.version, n.network_address.packed, n.prefixlen))
+        object.__setattr__(self, "allowed_ips", tuple(ordered))
+
 
 @dataclass(frozen=True, slots=True)
 class Wireguard:
@@ -95,6 +100,9 @@ class Wireguard:
     listen_port: int = 0
     fwmark: int = 0
     peers: tuple[WireguardPeer, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "peers", tuple(sorted(self.peers, key=lambda peer: peer.public_key)))
 
 
 @dataclass(frozen=True, slots=True)

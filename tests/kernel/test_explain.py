@@ -10,6 +10,7 @@ from ipaddress import ip_interface, ip_network
 from pathlib import Path
 
 import pytest
+from contract import EXAMPLES
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from strategies import host_states
@@ -28,7 +29,7 @@ HARMLESS = ("# Warning: iptables-legacy tables present",)
 
 # a failure names its command, so that minutes of shrinking would tell no more
 many = settings(
-    max_examples=40,
+    max_examples=min(40, EXAMPLES),
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
@@ -88,7 +89,7 @@ def test_every_command_is_accepted(style: Style, state: HostState) -> None:
         assert saved_rules(netns) == []
 
 
-@settings(many, max_examples=20)
+@settings(many, max_examples=min(20, EXAMPLES))
 @given(st.data())
 def test_from_one_state_to_another(data: st.DataObject) -> None:
     a, b = data.draw(host_states()), data.draw(host_states())

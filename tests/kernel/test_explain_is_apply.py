@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from contract import PREFIX, relaxed
+from contract import EXAMPLES, PREFIX, relaxed
 from hypothesis import given, settings
 from strategies import host_states
 
@@ -38,7 +38,7 @@ def default_variant() -> str:
     return "nft" if "nf_tables" in said else "legacy"
 
 
-@settings(relaxed, max_examples=60)
+@settings(relaxed, max_examples=EXAMPLES)
 @given(state=host_states())
 def test_explained_states(state: HostState) -> None:
     kernel = Kernel(LinuxBackend(iptables=default_variant()), MemoryLedger())
@@ -52,7 +52,7 @@ def test_explained_states(state: HostState) -> None:
         netns.delete(NETNS)
 
 
-@settings(relaxed, max_examples=60)
+@settings(relaxed, max_examples=EXAMPLES)
 @given(a=host_states(), b=host_states())
 def test_explained_changes(a: HostState, b: HostState) -> None:
     kernel = Kernel(LinuxBackend(iptables=default_variant()), MemoryLedger())

@@ -11,6 +11,7 @@ import pytest
 
 from netlab.base.errors import KernelError, MachineError
 from netlab.kernel import ipvs, netns
+from netlab.kernel.commands import run_in
 from netlab.model import IpvsDestination, IpvsService
 from netlab.model.diff import Change, Create, Delete
 
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"
 def where() -> Iterator[str]:
     name = f"kfw.ipvs-{os.getpid()}"
     os.close(netns.create(name))
+    # with lo comes the table of local addresses, without which the kernel refuses every real server
+    run_in(name, ["ip", "link", "set", "lo", "up"], check=True)
     yield name
     netns.delete(name)
 

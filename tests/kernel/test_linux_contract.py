@@ -23,7 +23,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namesp
 
 @pytest.mark.parametrize("variant", ["legacy", "nft"])
 class TestLinux(Contract):
-    examples = 60
     variant = "legacy"
 
     @pytest.fixture(autouse=True)

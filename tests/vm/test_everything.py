@@ -1,0 +1,175 @@
+"""What a small kernel lacks, on one that has it all: applied, read back, changed, removed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface, ip_network
+
+import pytest
+from contract import EXAMPLES, LO, PREFIX, relaxed
+from hypothesis import given, settings
+from strategies import ALL, host_states
+
+from netlab.kernel import netns
+from netlab.kernel.apply import Kernel
+from netlab.kernel.commands import run_in
+from netlab.kernel.ledger import MemoryLedger
+from netlab.kernel.linux import LinuxBackend
+from netlab.model import (
+    Address,
+    Bridge,
+    Dummy,
+    HostState,
+    Ipip,
+    IpvsDestination,
+    IpvsService,
+    Item,
+    Link,
+    Netem,
+    Qdisc,
+    Route,
+    Wireguard,
+    WireguardPeer,
+)
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root"),
+    pytest.mark.skipif("NETLAB_VM" not in os.environ, reason="for the kernel of a VM run: scripts/vm-test"),
+]
+
+NS = f"{PREFIX}.vm"
+KEY = "2BjGZb0aXAnEIJ3M5BaVvkG7FvQ4kQvWz5Zq0yZVd2Y="
+OTHER = "hnT0x1rCFDsm7BvN0X1vM4mqyXKx8vYfJ2mZk1vE1Wc="
+
+
+@contextlib.contextmanager
+def world() -> Iterator[Kernel]:
+    try:
+        yield Kernel(LinuxBackend(iptables="nft"), MemoryLedger())
+    finally:
+        for name in netns.names():
+            if name.startswith(f"{PREFIX}."):
+                netns.delete(name)
+
+
+def goes_round(*states: list[Item]) -> None:
+    """Each state is applied in turn, and read back the same; the last leaves nothing behind."""
+    with world() as kernel:
+        for items in (*states, *reversed(states[:-1])):
+            state = HostState.of([LO, *items])
+            assert kernel.apply(NS, "x", state)
+            plans = kernel.plan_all("x", {NS: state})
+            assert plans == {}, [str(op) for op in plans[NS]]
+            assert kernel.drift("x", {NS: state}) == ({}, {})
+        kernel.apply(NS, "x", HostState())
+        _, left = kernel.drift("x", {NS: HostState.of(items)})
+        assert left == {}
+
+
+def tool(*argv: str) -> str:
+    return run_in(NS, argv, check=True).stdout
+
+
+DUMMY = Link(name="dummy0", kind=Dummy(), mac="02:00:00:00:00:01")
+
+
+def test_dummy() -> None:
+    address = Address(dev="dummy0", address=ip_interface("10.0.0.1/24"))
+    goes_round([DUMMY], [DUMMY, address], [replace(DUMMY, mtu=1300)], [replace(DUMMY, up=False)])
+
+
+def test_ipip() -> None:
+    base = [DUMMY, Address(dev="dummy0", address=ip_interface("10.0.0.1/24"))]
+    kind = Ipip(local=ip_address("10.0.0.1"), remote=ip_address("10.0.0.2"))
+    tunnel = Link(name="tun1", kind=kind, mtu=1480)
+    route = Route(dst=ip_network("10.9.0.0/16"), dev="tun1")
+    goes_round(
+        base,
+        [*base, tunnel],
+        [*base, replace(tunnel, kind=replace(kind, remote=ip_address("10.0.0.3"))), route],
+        [*base, replace(tunnel, kind=replace(kind, ttl=32)), route],
+    )
+
+
+def test_the_tunnel_that_the_module_makes() -> None:
+    tunl0 = Link(name="tunl0", kind=Ipip(), mtu=1480)
+    goes_round([DUMMY], [DUMMY, tunl0], [DUMMY, tunl0, Address(dev="tunl0", address=ip_interface("10.244.0.0/32"))])
+
+
+def test_wireguard() -> None:
+    one = WireguardPeer(OTHER, (ip_network("10.1.0.0/24"), ip_network("fd01::/64")), (ip_address("192.0.2.1"), 51820))
+    kind = Wireguard(private_key=KEY, listen_port=51820, peers=(one,))
+    wg = Link(name="wg0", kind=kind, mtu=1420)
+    address = Address(dev="wg0", address=ip_interface("10.0.0.1/24"))
+    goes_round(
+        [DUMMY],
+        [wg, address],
+        [replace(wg, kind=replace(kind, peers=(replace(one, keepalive=25),)))],
+        [replace(wg, kind=replace(kind, listen_port=4500, peers=()))],
+    )
+
+
+@pytest.mark.parametrize("scheduler", ["rr", "wrr", "sh", "lc"])
+@pytest.mark.parametrize(("vip", "real"), [("10.96.0.1", "10.1.0."), ("fd96::1", "fd01::")])
+def test_ipvs(scheduler: str, vip: str, real: str) -> None:
+    hosts = tuple(IpvsDestination(ip_address(f"{real}{n}"), 8080, n) for n in (1, 2, 3))
+    service = IpvsService(
+        protocol="tcp", address=ip_address(vip), port=80, scheduler=scheduler, destinations=hosts
+    )  # fmt: skip
+    goes_round(
+        [DUMMY],
+        [service],
+        [replace(service, persistence=10800)],
+        [replace(service, destinations=(replace(hosts[0], weight=0), hosts[2]))],
+        [replace(service, destinations=()), replace(service, protocol="udp", port=53)],
+    )
+
+
+def test_ipvsadm_agrees() -> None:
+    hosts = tuple(IpvsDestination(ip_address(f"10.1.0.{n}"), 8080, n) for n in (1, 2))
+    service = IpvsService(
+        protocol="tcp", address=ip_address("10.96.0.1"), port=80, scheduler="wrr", persistence=60, destinations=hosts
+    )
+    with world() as kernel:
+        kernel.apply(NS, "x", HostState.of([LO, service]))
+        assert tool("ipvsadm", "-Sn").splitlines() == [
+            "-A -t 10.96.0.1:80 -s wrr -p 60",
+            "-a -t 10.96.0.1:80 -r 10.1.0.1:8080 -m -w 1",
+            "-a -t 10.96.0.1:80 -r 10.1.0.2:8080 -m -w 2",
+        ]
+
+
+def test_netem() -> None:
+    netem = Netem(delay=20_000, jitter=300, loss=12.5, duplicate=1.0, limit=50)
+    goes_round(
+        [DUMMY],
+        [DUMMY, Qdisc(dev="dummy0", kind=netem, handle="1:")],
+        [DUMMY, Qdisc(dev="dummy0", kind=replace(netem, delay=1, jitter=0, loss=0.0), handle="1:")],
+    )
+
+
+def test_vlan_aware_bridge() -> None:
+    bridge = Link(name="br0", kind=Bridge(vlan_filtering=True))
+    port = replace(DUMMY, master="br0")
+    goes_round([DUMMY], [bridge, port], [Link(name="br0", kind=Bridge()), port])
+
+
+def test_random_states_of_every_kind() -> None:
+    @settings(relaxed, max_examples=EXAMPLES)
+    @given(a=host_states(kinds=ALL), b=host_states(kinds=ALL))
+    def turn(a: HostState, b: HostState) -> None:
+        with world() as kernel:
+            for state in (a, b):
+                kernel.apply(NS, "x", state)
+                again = kernel.plan_all("x", {NS: state})
+                assert again == {}, [str(op) for op in again[NS]]
+            plans, strangers = kernel.drift("x", {NS: b})
+            assert plans == {} and strangers.get(NS, []) == []
+            kernel.apply(NS, "x", HostState())
+            _, left = kernel.drift("x", {NS: HostState()})
+            assert left.get(NS, []) == []
+
+    turn()
