@@ -420,7 +420,11 @@ def _requests(op: Op, indices: Indices) -> list[Request]:
     try:
         match item:
             case Link():
-                return [encode.link_delete(item.name, indices)]
+                # what a tunnel's module made stays when it is deleted: down is as near as one gets
+                down = (
+                    encode.link_change(item, replace(item, up=False), indices) if item.name in FALLBACK_TUNNELS else []
+                )
+                return [*down, encode.link_delete(item.name, indices)]
             case Address():
                 return [encode.address(item, indices, delete=delete)]
             case Route():

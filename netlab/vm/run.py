@@ -282,7 +282,8 @@ class Session:
         if (share / "failure").exists():
             raise KernelError(f"the guest could not set itself up: {(share / 'failure').read_text().strip()}")
         console = self.room / "console"
-        words = console.read_text(errors="replace").strip()[-2000:] if console.exists() else ""
+        # of a guest that came up, the kernel's words are those of its boot
+        words = console.read_text(errors="replace").strip()[-2000:] if console.exists() and not self.started else ""
         raise KernelError(
             (reason or "the guest ended without a status") + (f"; its kernel said:\n{words}" if words else "")
         )

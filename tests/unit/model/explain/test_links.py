@@ -176,7 +176,7 @@ def test_wireguard() -> None:
     peer = WireguardPeer(
         "PUB", (ip_network("10.1.0.0/24"), ip_network("fd01::/64")), (ip_address("fd00::2"), 51820), 25
     )
-    old = link("wg0", Wireguard("PRIVATE", 51820, peers=(peer, WireguardPeer("QUIT"))))
+    old = link("wg0", Wireguard("PRIVATE", 51820, peers=(peer, WireguardPeer("XGONE"))))
     made = commands([Create(old)])
     assert [(line.shell().splitlines()[0], line.stdin) for line in made] == [
         ("ip link add wg0 type wireguard", None),
@@ -185,7 +185,7 @@ def test_wireguard() -> None:
             "wg set wg0 peer PUB endpoint '[fd00::2]:51820' persistent-keepalive 25 allowed-ips 10.1.0.0/24,fd01::/64",
             None,
         ),
-        ("wg set wg0 peer QUIT", None),
+        ("wg set wg0 peer XGONE", None),
     ]
     changed = WireguardPeer("PUB", (ip_network("10.2.0.0/24"),), keepalive=0, preshared_key="PSK")
     new = link("wg0", Wireguard("PRIVATE", 51820, fwmark=16, peers=(changed,)))
@@ -193,5 +193,5 @@ def test_wireguard() -> None:
         ("wg set wg0 fwmark 0x10", None),
         ("wg set wg0 peer PUB remove", None),
         ("wg set wg0 peer PUB preshared-key /dev/stdin allowed-ips 10.2.0.0/24 <<'EOF'", "PSK"),
-        ("wg set wg0 peer QUIT remove", None),
+        ("wg set wg0 peer XGONE remove", None),
     ]

@@ -1,0 +1,80 @@
+"""`netlab vm run` itself. Each boot takes seconds under KVM and a quarter of a minute without: the tests are few."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from netlab.kernel import processes
+from netlab.vm import run, survey
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="a VM over all of this machine's files needs root"),
+    pytest.mark.skipif("NETLAB_VM" in os.environ, reason="this is a VM, and a VM in a VM would not boot in time"),
+    pytest.mark.skipif(
+        any(f.status == "required" for f in survey.survey()), reason="`netlab vm doctor` says what is missing"
+    ),
+]
+NETLAB = (str(Path(sys.executable).with_name("netlab")), "vm", "run", "--cpus", "1", "--memory", "1G")
+
+
+@pytest.fixture
+def start() -> Iterator[object]:
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*argv: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*NETLAB, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def children(pid: int) -> list[processes.Identity]:
+    return [row.identity for row in processes.table() if row.parent == pid]
+
+
+def test_two_at_once_with_status_output_and_results(start, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    script = f"echo out; echo err >&2; echo kept >{tmp_path}/file; touch /thrown-away; exit 7"
+    both = [start("--write", str(tmp_path), "--", "sh", "-c", script) for _ in range(2)]
+    for process in both:
+        out, err = process.communicate(timeout=run.BOOT_LIMIT)
+        assert (out, process.returncode) == ("out\n", 7), err
+        assert err.endswith("err\n")
+    assert (tmp_path / "file").read_text() == "kept\n"
+    assert not Path("/thrown-away").exists()
+
+
+def test_a_hung_guest_ends_at_the_limit(start) -> None:  # type: ignore[no-untyped-def]
+    process = start("--timeout", "8", "--", "sleep", "1000")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "not done after 8 s (--timeout)" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_it_leaves_no_qemu(start, number: int) -> None:  # type: ignore[no-untyped-def]
+    process = start("--", "sleep", "1000")
+    deadline = time.monotonic() + 30
+    while not (found := children(process.pid)) or "qemu" not in Path(f"/proc/{found[0].pid}/comm").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == (130 if number == signal.SIGINT else -9)
+    deadline = time.monotonic() + 5
+    while any(processes.alive(identity) for identity in found):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
