@@ -67,7 +67,8 @@ def virtme_run() -> str:
     beside = Path(sys.executable).with_name("virtme-run")
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which("virtme-run")
     if found is None:
-        raise MachineError("virtme-ng is not installed", hint=f"{sys.executable} -m pip install 'virtme-ng>=1.42,<1.43'")
+        hint = f"{sys.executable} -m pip install 'virtme-ng>=1.42,<1.43'"
+        raise MachineError("virtme-ng is not installed", hint=hint)
     return found
 
 
