@@ -1,4 +1,4 @@
-"""What the shell completes on our behalf. It runs at every press of TAB: no import beyond click and pathlib."""
+"""What the shell completes on our behalf. It runs at every press of TAB: no heavy import."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-import netlab
-
 #: where the running labs keep their state
 RUN_DIR = Path("/run/netlab")
 
 
 def lab_dirs() -> list[Path]:
-    """The directories that may hold labs: `labs` here, and that of the checkout this package is in."""
-    here, ours = Path.cwd() / "labs", Path(netlab.__file__).parent.parent / "labs"
-    return [here] if here == ours else [here, ours]
+    """The directories that may hold labs."""
+    from netlab.lab.labfile import search_path
+
+    return search_path()
 
 
 def lab_names() -> list[str]:

@@ -22,10 +22,6 @@ class Segment:
         """Claim an address. Returns the place that has it already, or None."""
         return None if self.taken.setdefault(address, place) == place else self.taken[address]
 
-    def subnet_of(self, address: Address) -> Network | None:
-        """The subnet of this segment in which an address lies."""
-        return next((s for s in self.subnets if s.version == address.version and address in s), None)
-
     def allot(self, place: str) -> list[Interface]:
         """The first free host address of each subnet. ValueError when one is full."""
         found: list[Interface] = []

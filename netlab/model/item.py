@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import ClassVar
 
 from netlab.base.addresses import Address, Interface, Network
@@ -58,8 +57,3 @@ def address_key(address: Address | None) -> Key:
 def interface_key(interface: Interface) -> Key:
     """Comparable across families: version, address as a number, prefix length."""
     return (interface.version, int(interface.ip), interface.network.prefixlen)
-
-
-def is_v4(thing: IPv4Network | IPv6Network | IPv4Interface | IPv6Interface | Address) -> bool:
-    """Whether the object belongs to IPv4."""
-    return thing.version == 4

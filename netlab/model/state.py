@@ -65,10 +65,6 @@ class HostState:
         """Those items for which `keep` holds."""
         return HostState(tuple(item for item in self.items if keep(item)))
 
-    def owned_by(self, owner: str) -> HostState:
-        """The part of one owner."""
-        return self.where(lambda item: item.owner == owner)
-
     def stamped(self, owner: str) -> HostState:
         """The same, all of it in the name of `owner`."""
         return HostState(tuple(replace(item, owner=owner) for item in self.items))

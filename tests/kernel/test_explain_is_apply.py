@@ -15,7 +15,6 @@ from netlab.kernel import netns
 from netlab.kernel.apply import Kernel
 from netlab.kernel.ledger import MemoryLedger
 from netlab.kernel.linux import LinuxBackend
-from netlab.kernel.probe import iptables_variant
 from netlab.lab.labfile import Lab
 from netlab.lab.scripts import lab_script
 from netlab.model import HostState
@@ -92,7 +91,3 @@ def test_the_script_of_a_lab_gives_the_engines_state(name: str, tmp_path: Path) 
 def test_the_script_that_is_kept_is_the_script_that_is_printed(name: str) -> None:
     kept = LABS.parent / "scripts" / "labs" / f"{name}.sh"
     assert kept.read_text() == lab_script(Lab(LABS / name / "lab.yaml")), f"run: netlab lab script {name} -o {kept}"
-
-
-def test_the_machine_has_a_variant() -> None:
-    assert iptables_variant() in ("legacy", "nft")

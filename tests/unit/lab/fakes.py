@@ -21,18 +21,21 @@ class FakeMachine:
         self.root = root
         self.started: list[Path] = []
         self.inside: list[Visitor] = []
+        self.works = "nft"
+        self.variants: list[str | None] = []
 
     def require_root(self) -> None:
         if not self.root:
             raise MachineError("this needs root", hint="sudo")
 
     def iptables_variant(self) -> str:
-        return "nft"
+        return self.works
 
     def expecting(self, namespaces: int) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
     def network(self, ledger: Any, *, iptables: str | None) -> Kernel:
+        self.variants.append(iptables)
         return Kernel(self.backend, ledger)
 
     def namespaces(self) -> set[str]:

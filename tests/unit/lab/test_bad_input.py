@@ -164,9 +164,9 @@ def test_yaml_bombs(tmp_path: Path) -> None:
         f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 12)}]\n" for i in range(9)
     )
     assert "grown too large" in problems(tmp_path, bomb)
-    assert "not valid YAML" in problems(tmp_path, "[" * 5000) or True
+    assert "not valid YAML" in problems(tmp_path, "[" * 5000)
     assert "too deeply" in problems(tmp_path, "name: " + "[" * 80 + "]" * 80)
-    assert problems(tmp_path, "a: &a\n  b: *a\n")
+    assert "nested too deeply" in problems(tmp_path, "a: &a\n  b: *a\n")
 
 
 words = st.one_of(

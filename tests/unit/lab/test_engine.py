@@ -199,3 +199,47 @@ def test_why_tells_the_line(lab: Lab) -> None:
         for i in s
         for r in getattr(i, "rules", ())
     )
+
+
+def test_the_iptables_variant_is_pinned_while_a_lab_is_up(engine: Engine, machine: FakeMachine, lab: Lab) -> None:
+    engine.up(lab)
+    machine.works = "legacy"  # what the machine would choose now
+    engine.up(lab)
+    engine.drift("t")
+    assert set(machine.variants) == {"nft"}
+    engine.down("t")
+    engine.up(lab)
+    assert machine.variants[-1] == "legacy"
+
+
+def test_a_lab_that_is_as_in_its_journal_is_not_read_again(
+    engine: Engine, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.up(lab)
+
+    def fail(path: Path) -> None:
+        raise AssertionError(f"{path} was read again")
+
+    monkeypatch.setattr("netlab.lab.yamlfile.load", fail)
+    assert engine.up(Lab(lab.path)).operations == 0
+
+
+def test_an_up_that_was_cut_off_is_finished_with_all_that_runs(
+    engine: Engine, machine: FakeMachine, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off after the journal and before the network, as by SIGKILL: nothing of ours cleans up."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(plans: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(machine.backend, "perform", killed)
+        with pytest.raises(Killed):
+            engine.up(lab)
+    assert machine.started == []
+    outcome = engine.up(Lab(lab.path))
+    assert (outcome.processes, len(machine.started)) == (1, 1)
+    assert engine.drift("t").clean
