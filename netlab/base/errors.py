@@ -1,10 +1,10 @@
 """The one exception tree. A command's exit status is a property of the error, decided where the error is known.
 
-    NetlabError (1)
-    ├── InputError (2)           the user's file or argument is wrong: one or many Problems, each with its place
-    ├── ConflictError (2)        the input is right by itself but clashes with what is up
-    ├── MachineError (3)         this machine cannot do it: what is missing, and the command that brings it
-    └── KernelError (1)          the kernel refused an operation: the item, its why, the errno
+NetlabError (1)
+├── InputError (2)           the user's file or argument is wrong: one or many Problems, each with its place
+├── ConflictError (2)        the input is right by itself but clashes with what is up
+├── MachineError (3)         this machine cannot do it: what is missing, and the command that brings it
+└── KernelError (1)          the kernel refused an operation: the item, its why, the errno
 """
 
 from __future__ import annotations
