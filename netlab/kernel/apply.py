@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from netlab.kernel.ledger import Ledger, joined
+from netlab.kernel.ledger import Ledger, NotedLedger, joined
 from netlab.model.claims import Claims
 from netlab.model.diff import Op, doomed, plan, without_devices
 from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
-from netlab.model.l3 import Fdb, Neighbour, Rule
+from netlab.model.l3 import Fdb, Neighbour, Route, Rule
 from netlab.model.links import FALLBACK_TUNNELS, Link, Veth
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
@@ -128,6 +128,35 @@ class Kernel:
         actual = _cut_cables(actual, wanted, was)
         plans = {ns: plan(actual.get(ns, HostState()), wanted[ns], was=was[ns], before=before.get(ns)) for ns in wanted}
         return {ns: ops for ns, ops in plans.items() if ops}, before
+
+
+class DaemonKernel(Kernel):
+    """The door for a daemon, which knows its last value and changes a little of it at a time."""
+
+    def __init__(self, backend: Backend, ledger: NotedLedger) -> None:
+        super().__init__(backend, ledger)
+        self._notes = ledger
+
+    def transition(self, netns: str, owner: str, was: HostState, wanted: HostState) -> list[Op]:
+        """From what the owner asked for last to what it asks for now, without reading the kernel first.
+
+        For large values of which little changes: routes, neighbours and forwarding entries, which the kernel puts and
+        removes whether they are there or not. Any other difference is left to `apply`. Items that are the same object
+        in both are taken for unchanged, so a caller that keeps its items pays for what changes alone. Whether the
+        kernel still holds the rest is for `apply` to see, now and then.
+        """
+        before, after = set(map(id, was)), set(map(id, wanted))
+        gone = HostState(tuple(item for item in was if id(item) not in after))
+        new = HostState(tuple(item for item in wanted if id(item) not in before))
+        if not all(isinstance(item, Route | Neighbour | Fdb) for item in (*gone, *new)):
+            return self.apply(netns, owner, wanted)
+        orders = {item.order for item in new}
+        ops = plan(gone, new, was=gone)
+        if ops:
+            self._notes.note(owner, netns, added=new)
+            self.backend.perform({netns: ops})
+            self._notes.note(owner, netns, dropped=[item for item in gone if item.order not in orders])
+        return ops
 
 
 def _cut_cables(actual: dict[str, HostState], wanted: States, was: States) -> dict[str, HostState]:

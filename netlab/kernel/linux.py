@@ -83,7 +83,7 @@ class LinuxBackend:
         self._born_bare: bool | None = None
 
     def names(self) -> Iterable[str]:
-        return netns.names()
+        return [netns.HERE, *netns.names()]
 
     def create(self, name: str) -> None:
         if not self._blank:

@@ -17,6 +17,8 @@ from netlab.base.errors import KernelError, MachineError
 from netlab.kernel import syscalls
 
 NETNS_DIR = Path("/run/netns")
+#: stands for the namespace that this process started in, whatever its name: where a daemon works
+HERE = ""
 
 _own: int | None = None
 
@@ -56,6 +58,8 @@ def open_fd(name: str) -> int | None:
 
     A mount point whose namespace was never mounted (a creation cut short) counts as none.
     """
+    if name == HERE:
+        return os.dup(own())
     try:
         fd = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
