@@ -99,9 +99,9 @@ def _device(state: HostState, by_dev: dict[str, list[Interface]], wish: Wish) ->
         if dev in by_dev:
             return dev
         raise InputError([Problem(f"--iface-can-reach {wish.can_reach}", "no route leads there", f"devices: {listed}")])
-    for version, asked in ((4, wish.ipv4), (6, wish.ipv6)):
+    for version, used in ((4, wish.ipv4), (6, wish.ipv6)):
         dev = _first(r for r in state.all(Route) if r.dst.version == version and r.dst.prefixlen == 0)
-        if asked and dev in by_dev:
+        if used and dev in by_dev:
             return dev
     raise InputError([Problem("--iface", "there is no default route to tell the device by", f"name one of: {listed}")])
 

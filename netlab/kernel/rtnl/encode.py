@@ -122,7 +122,7 @@ def _vxlan(vxlan: Vxlan, indices: Indices) -> bytes:
     if vxlan.group:
         parts.append(attr(2 if vxlan.group.version == 4 else 16, vxlan.group.packed))
     if vxlan.gbp:
-        parts.append(attr(25, b""))  # IFLA_VXLAN_GBP, a flag
+        parts.append(attr(23, b""))  # IFLA_VXLAN_GBP, a flag
     return b"".join(parts)
 
 
