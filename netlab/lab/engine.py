@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,10 +97,11 @@ def _placed(word: str, run_dir: Path) -> str:
 
 def _last_words(log: Path) -> str:
     try:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip() and not line.startswith(" ")]
+        lines = log.read_text(errors="replace").splitlines()
     except OSError:
         return ""
-    return lines[-1] if lines else ""
+    # what is set in belongs to the line before it
+    return next((line for line in reversed(lines) if line.strip() and not line.startswith(" ")), "")
 
 
 class Engine:
@@ -234,9 +235,9 @@ class Engine:
             for process in place.processes
         ]
 
-    def _run(self, journal: Journal, table: list[dict[str, Any]]) -> None:
-        """Have the lab's programs run: the table is a file, the supervisor follows it."""
-        if table:
+    def _run(self, journal: Journal, table: list[dict[str, Any]], *, stopped: Collection[str] = ()) -> None:
+        """Have the lab's programs run: the table is a file, the supervisor follows it. stopped: what is to end."""
+        if table or stopped:
             # a namespace that was made anew has another number: what ran in the old one starts again
             numbered = [{**entry, "namespace": self.machine.identity(entry["netns"])} for entry in table]
             journal.store("processes.json", orjson.dumps({"processes": numbered}))
@@ -318,15 +319,25 @@ class Engine:
             mend = {ns: [*mend.get(ns, []), *theirs.get(ns, [])] for ns in {*mend, *theirs}}
         return Drift(mend, {ns: items for ns, items in strangers.items() if ns not in missing})
 
-    def others(self, journal: Journal, record: Record) -> dict[str, HostState]:
-        """What processes of the lab have asked of the network of their nodes, by namespace."""
+    def others(self, journal: Journal, record: Record, *, without: Collection[str] = ()) -> dict[str, HostState]:
+        """What processes of the lab, but for some, have asked of the network of their nodes, by namespace."""
         found: dict[str, HostState] = {}
         for entry in record.processes:
-            if "claims" in entry:
+            if "claims" in entry and entry["name"] not in without:
                 state = self.machine.claims(journal.dir / entry["claims"])
                 if len(state):
                     found[entry["netns"]] = state
         return found
+
+    def keep_running(self, name: str, *, without: Collection[str] = ()) -> None:
+        """Have the lab's processes run, all but some of them, and wait until they are ready."""
+        journal = self.journal(name)
+        with journal.locked(waiting=self.say):
+            record = self.record(name)
+            table = [entry for entry in record.processes if entry["name"] not in without]
+            if record.processes:
+                self._run(journal, table, stopped=without)
+                self._await(journal, table, None)
 
     def put(self, name: str, change: Callable[[Record], tuple[Record, States]]) -> dict[str, list[Op]]:
         """Apply a changed value to a lab that is up (an exercise's break, an impairment), under its lock.
