@@ -15,7 +15,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -93,6 +93,16 @@ class Machine(Protocol):
         """The node's key pair, made if the file is not there."""
 
 
+class NodeObject(Protocol):
+    """The node as an object of the Kubernetes API."""
+
+    async def node_public_ips(self) -> tuple[IPv4Address | None, IPv6Address | None]:
+        """What the node's annotations say that the others are to be told."""
+
+    async def network_available(self) -> None:
+        """Tell that pods can be started."""
+
+
 class Again(Exception):
     """The round ends, and another begins: why."""
 
@@ -134,11 +144,14 @@ class Agent:
         manager: SubnetManager,
         machine: Machine,
         *,
+        node: NodeObject | None = None,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.options, self.manager, self.machine = options, manager, machine
+        self.node = node
         self.now, self.sleep = now, sleep
+        self._public: tuple[IPv4Address | None, IPv6Address | None] = (options.public_ip, options.public_ipv6)
         self.figures = Figures()
         self.waiting: str | None = "just started"
         self.round: Round | None = None
@@ -164,6 +177,9 @@ class Agent:
     async def _begin(self) -> Round:
         config = await self._patiently(self.manager.config, "the network's configuration")
         backend = self._backend(config)
+        if self.node is not None:
+            said = await self._patiently(self.node.node_public_ips, "the node")
+            self._public = (said[0] or self.options.public_ip, said[1] or self.options.public_ipv6)
         found = await asyncio.to_thread(self.machine.network.read)
         underlay = choose(found, self._wish(config))
         log.info(
@@ -189,8 +205,8 @@ class Agent:
     def _wish(self, config: NetworkConfig) -> Wish:
         o = self.options
         return Wish(
-            iface=o.iface, regex=o.iface_regex, can_reach=o.iface_can_reach, public_ip=o.public_ip,
-            public_ipv6=o.public_ipv6, ipv4=config.ipv4 is not None, ipv6=config.ipv6 is not None,
+            iface=o.iface, regex=o.iface_regex, can_reach=o.iface_can_reach, public_ip=self._public[0],
+            public_ipv6=self._public[1], ipv4=config.ipv4 is not None, ipv6=config.ipv6 is not None,
         )  # fmt: skip
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]], what: str) -> T:
@@ -222,6 +238,8 @@ class Agent:
                 await self._regain(r)
             await self._sync(r, leases)
             if self.waiting is not None:
+                if self.node is not None:
+                    await self._patiently(self.node.network_available, "the node's condition")
                 self._announce(r)
 
     async def _regain(self, r: Round) -> None:
@@ -264,9 +282,7 @@ class Agent:
 
     def _announce(self, r: Round) -> None:
         """All stands: others may read subnet.env now."""
-        env = subnetenv.SubnetEnv.of(
-            r.config, r.own.subnet, mtu=r.backend.mtu(r.underlay), masq=self.options.ip_masq
-        )
+        env = subnetenv.SubnetEnv.of(r.config, r.own.subnet, mtu=r.backend.mtu(r.underlay), masq=self.options.ip_masq)
         subnetenv.write(self.options.subnet_file, env)
         self.waiting = None
         notify()

@@ -10,13 +10,15 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netlab.base.aio import first
 from netlab.base.errors import ConflictError, MachineError
 from netlab.daemons.flanneld import metrics
 from netlab.daemons.flanneld.agent import Agent, Carrier
-from netlab.daemons.flanneld.options import Options
+from netlab.daemons.flanneld.options import Etcd, Kube, Options
 from netlab.daemons.health import Health
 from netlab.kernel import netns
 from netlab.kernel.apply import DaemonKernel
@@ -27,9 +29,13 @@ from netlab.model import HostState
 from netlab.model.diff import Op
 from netlab.overlay.backends.udp import Udp
 from netlab.overlay.backends.wireguard import Keys
-from netlab.overlay.lease import Lease
+from netlab.overlay.lease import Lease, StoreUnavailable
 from netlab.overlay.managers import SubnetManager
 from netlab.overlay.underlay import Underlay
+
+if TYPE_CHECKING:  # each is imported by who needs it: a node with leases in a directory needs no HTTP
+    from netlab.overlay.managers.kube import KubeManager
+    from netlab.overlay.managers.store import LeaseStore
 
 OWNER = "flanneld"
 log = logging.getLogger("flanneld")
@@ -92,17 +98,50 @@ class LinuxMachine:
         return kept(path)
 
 
+async def kube_manager(kube: Kube) -> KubeManager:
+    """The Kubernetes API as a store. InputError if it is not told how to reach it, or which node this is."""
+    from netlab.client import kubeconfig
+    from netlab.client.rest import RestClient
+    from netlab.overlay.managers.kube import KubeManager, node_name
+
+    config = kubeconfig.find(kube.kubeconfig)
+    if kube.api_url:
+        config = replace(config, server=kube.api_url)
+    client = RestClient(config)
+    while True:
+        try:
+            node = await node_name(client)
+            break
+        except StoreUnavailable as e:
+            log.warning("waiting for the Kubernetes API: %s", e.message)
+            await asyncio.sleep(1)
+    return KubeManager(client, node, net_conf=kube.net_config, prefix=kube.annotation_prefix)
+
+
 def manager_of(options: Options) -> SubnetManager:
-    """The store that was asked for. MachineError if something that it needs is not installed."""
+    """The store that was asked for, if it is not Kubernetes. InputError if what it needs makes no sense."""
     from netlab.overlay.managers.store import StoreManager
 
-    if options.kube is not None:
-        raise NotImplementedError
     if options.subnet_dir is not None:
         from netlab.overlay.managers.file import FileStore
 
         return StoreManager(FileStore(options.subnet_dir))
-    raise NotImplementedError
+    assert options.etcd is not None
+    return StoreManager(_etcd(options.etcd))
+
+
+def _etcd(etcd: Etcd) -> LeaseStore:
+    from netlab.client.etcd import EtcdClient
+    from netlab.client.etcd2 import Etcd2Client
+    from netlab.client.transport import tls_context
+    from netlab.overlay.managers.etcd import Etcd2Store, EtcdStore
+
+    secure = any(url.startswith("https:") for url in etcd.endpoints)
+    tls = tls_context(ca=etcd.cafile, cert=etcd.certfile, key=etcd.keyfile) if secure else None
+    user, password = etcd.username or "", etcd.password or ""
+    if etcd.api == 2:
+        return Etcd2Store(Etcd2Client(etcd.endpoints, tls=tls, user=user, password=password), prefix=etcd.prefix)
+    return EtcdStore(EtcdClient(etcd.endpoints, tls=tls, user=user, password=password), prefix=etcd.prefix)
 
 
 @contextlib.contextmanager
@@ -142,8 +181,10 @@ def run(options: Options) -> None:
 
 
 async def _run(options: Options, machine: LinuxMachine) -> None:
-    manager = manager_of(options)
-    agent = Agent(options, manager, machine)
+    kube = await kube_manager(options.kube) if options.kube else None
+    manager = kube or manager_of(options)
+    condition = kube if options.kube and options.kube.set_network_unavailable else None
+    agent = Agent(options, manager, machine, node=condition)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
