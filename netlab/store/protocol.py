@@ -105,7 +105,7 @@ class Store(Protocol):
         """How many keys begin with `prefix`."""
 
     async def create(self, key: str, value: bytes, *, ttl: int = 0) -> int:
-        """Write a key that is not there; the new revision. KeyExists. ttl: seconds after which it is deleted, 0: never."""
+        """Write a key that is not there; the new revision. KeyExists. ttl: seconds until it is deleted, 0 for never."""
 
     async def update(self, key: str, value: bytes, *, expected: int, ttl: int = 0) -> int:
         """Write a key whose last write was at revision `expected`; the new revision. Conflict."""
