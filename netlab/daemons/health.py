@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from netlab.base.errors import MachineError
 
 #: bytes of a request, and seconds in which it has to be there
 REQUEST_MAX, PATIENCE = 8192, 5.0
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,13 @@ class Health:
             case _:
                 return "404 Not Found", plain, b"there are /healthz, /readyz and /metrics\n"
 
+    def _answer(self, method: str, path: str) -> tuple[str, str, bytes]:
+        try:
+            return self.answer(method, path)
+        except Exception:
+            log.exception("%s cannot answer %s", self.name, path)
+            return "500 Internal Server Error", "text/plain; charset=utf-8", b"see the log\n"
+
     async def serve(self, host: str, port: int) -> asyncio.Server:
         """Answer until the server is closed. MachineError if the address is taken or not ours."""
         try:
@@ -59,7 +68,7 @@ class Health:
                 head = await reader.readuntil(b"\r\n\r\n")
                 words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
                 if len(words) == 3:
-                    status, kind, body = self.answer(words[0], words[1])
+                    status, kind, body = self._answer(words[0], words[1])
                 else:
                     words, (status, kind, body) = ["GET"], ("400 Bad Request", "text/plain", b"not HTTP\n")
                 lines = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
