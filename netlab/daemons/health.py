@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from urllib.parse import parse_qs
 
 from netlab.base.errors import MachineError
 
@@ -21,18 +22,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """name: who answers; ready: None, or why not yet; metrics: the page."""
+    """name: who answers; ready: None, or why not yet; metrics: the page, of some names (?name[]=…), of all if none.
+
+    What else the page has than the names asked for does not matter; that it costs less does.
+    """
 
     name: str
     ready: Callable[[], str | None]
-    metrics: Callable[[], bytes]
+    metrics: Callable[[Collection[str]], bytes]
 
     def answer(self, method: str, path: str) -> tuple[str, str, bytes]:
         """Status line, content type and body for a request."""
         plain = "text/plain; charset=utf-8"
         if method not in ("GET", "HEAD"):
             return "405 Method Not Allowed", plain, b"GET or HEAD\n"
-        match path.partition("?")[0]:
+        path, _, query = path.partition("?")
+        match path:
             case "/healthz":
                 return "200 OK", plain, f"{self.name} is running\n".encode()
             case "/readyz":
@@ -41,7 +46,8 @@ class Health:
                     return "200 OK", plain, b"ready\n"
                 return "503 Service Unavailable", plain, f"not ready: {why_not}\n".encode()
             case "/metrics":
-                return "200 OK", "text/plain; version=0.0.4; charset=utf-8", self.metrics()
+                page = self.metrics(parse_qs(query).get("name[]", ()))
+                return "200 OK", "text/plain; version=0.0.4; charset=utf-8", page
             case _:
                 return "404 Not Found", plain, b"there are /healthz, /readyz and /metrics\n"
 

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -199,8 +199,9 @@ async def _run(options: Options, machine: LinuxMachine) -> None:
         loop.add_signal_handler(number, stop.set)
     server: asyncio.Server | None = None
 
-    def page() -> bytes:
-        return metrics.text(agent.figures, agent.round.carrier if agent.round else None)
+    def page(names: Collection[str]) -> bytes:
+        carried = not names or any(name.startswith("flannel_udp_") for name in names)
+        return metrics.text(agent.figures, agent.round.carrier if agent.round and carried else None)
 
     async def stopped() -> None:
         await stop.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,7 +23,7 @@ def serving(body: Callable[[Ask, dict[str, str | None]], Awaitable[None]]) -> No
     async def run() -> None:
         state: dict[str, str | None] = {"why": "just started"}
 
-        def metrics() -> bytes:
+        def metrics(names: Collection[str]) -> bytes:
             if state["why"] == "broken":
                 raise RuntimeError("no figures")
             return b"figures 1\n"
@@ -116,7 +116,7 @@ def test_an_address_that_is_taken() -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             with pytest.raises(MachineError, match=f"on 127.0.0.1:{port}"):
-                await Health("thing", lambda: None, lambda: b"").serve("127.0.0.1", port)
+                await Health("thing", lambda: None, lambda _: b"").serve("127.0.0.1", port)
 
     asyncio.run(body())
 
