@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -62,6 +63,36 @@ def test_a_hung_guest_ends_at_the_limit(start) -> None:  # type: ignore[no-untyp
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "not done after 8 s (--timeout)" in err
+
+
+def line_of(process: subprocess.Popen[str], seconds: float) -> str:
+    """The next line that it says, in time."""
+    assert process.stdout is not None
+    assert select.select([process.stdout], [], [], seconds)[0], "it says nothing"
+    return process.stdout.readline()
+
+
+def test_signals_reach_the_command(start) -> None:  # type: ignore[no-untyped-def]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    traps = "".join(f"trap 'echo {n.name}; exit {n + 40}' {n.name.removeprefix('SIG')}; " for n in numbers)
+    waiting = {n: start("--", "sh", "-c", f"{traps} echo ready; while :; do sleep 1000; done") for n in numbers}
+    for process in waiting.values():
+        assert line_of(process, run.BOOT_LIMIT) == "ready\n"
+    for number, process in waiting.items():
+        process.send_signal(number)
+    for number, process in waiting.items():
+        out, err = process.communicate(timeout=60)
+        assert (out, process.returncode) == (f"{number.name}\n", number + 40), err
+
+
+def test_a_second_signal_ends_what_ignores_the_first(start) -> None:  # type: ignore[no-untyped-def]
+    process = start("--", "sh", "-c", "trap '' TERM; trap 'echo no' INT; echo ready; while :; do sleep 1000; done")
+    assert line_of(process, run.BOOT_LIMIT) == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert line_of(process, run.GRACE) == "no\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=run.GRACE)
+    assert process.returncode == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
