@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import patience
 
 from netlab.lab.labfile import Lab
 
 LABS = Path(__file__).parents[2] / "labs"
 TEXTS = sorted(path.parent.name for path in LABS.glob("*/exercise.md") if path.stat().st_size)
-PATIENCE = 30  # seconds until a command is given up
+PATIENCE = patience(30)  # seconds until a command is given up
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROMPT = re.compile(r"^(?:(\$)|([a-z0-9-]+)#) (.+)$")
 

@@ -75,7 +75,8 @@ def line_of(process: subprocess.Popen[str], seconds: float) -> str:
 def test_signals_reach_the_command(start) -> None:  # type: ignore[no-untyped-def]
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
     traps = "".join(f"trap 'echo {n.name}; exit {n + 40}' {n.name.removeprefix('SIG')}; " for n in numbers)
-    waiting = {n: start("--", "sh", "-c", f"{traps} echo ready; while :; do sleep 1000; done") for n in numbers}
+    # a shell hears at once in `wait` alone: a signal may miss what it starts, and it waits for that to its end
+    waiting = {n: start("--", "sh", "-c", f"{traps} sleep 1000 >/dev/null 2>&1 & echo ready; wait") for n in numbers}
     for process in waiting.values():
         assert line_of(process, run.BOOT_LIMIT) == "ready\n"
     for number, process in waiting.items():
@@ -86,7 +87,8 @@ def test_signals_reach_the_command(start) -> None:  # type: ignore[no-untyped-de
 
 
 def test_a_second_signal_ends_what_ignores_the_first(start) -> None:  # type: ignore[no-untyped-def]
-    process = start("--", "sh", "-c", "trap '' TERM; trap 'echo no' INT; echo ready; while :; do sleep 1000; done")
+    traps = "trap '' TERM; trap 'echo no' INT; "
+    process = start("--", "sh", "-c", f"{traps} sleep 1000 >/dev/null 2>&1 & echo ready; while :; do wait; done")
     assert line_of(process, run.BOOT_LIMIT) == "ready\n"
     process.send_signal(signal.SIGINT)
     assert line_of(process, run.GRACE) == "no\n"
