@@ -89,7 +89,7 @@ def test_a_shell_on_a_terminal() -> None:
         for answer in (b"41 117", b"netlab-vm", b"42"):
             until(answer)
         os.write(terminal, b"echo $((7 * 7)); sleep 1000\r")
-        until(b"\n49")
+        until(b"49\r\n")
         os.write(terminal, b"\x03")
         until(b"# ")
         os.write(terminal, b"echo ended by $?\r")
