@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from strategies import host_states
+from strategies import COMMON, host_states
 
 from netlab.base.errors import KernelError
 from netlab.kernel.apply import Backend, Kernel
@@ -68,6 +68,7 @@ class Contract:
     """The tests. `world()` gives a backend whose namespaces named PREFIX.* are gone when it is left."""
 
     examples = EXAMPLES
+    kinds = COMMON
 
     def world(self) -> AbstractContextManager[Backend]:
         raise NotImplementedError
@@ -87,7 +88,7 @@ class Contract:
 
     def test_random_states_turn_into_each_other(self) -> None:
         @settings(relaxed, max_examples=self.examples)
-        @given(a=host_states(), b=host_states())
+        @given(a=host_states(self.kinds), b=host_states(self.kinds))
         def turn(a: HostState, b: HostState) -> None:
             with self.world() as backend:
                 kernel = Kernel(backend, MemoryLedger())
