@@ -22,7 +22,7 @@ from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Address, Fdb, Neighbour, Route, Rule
-from netlab.model.links import FALLBACK_TUNNELS, BridgeVlan, Link, Loopback, Tun, Veth, Wireguard
+from netlab.model.links import FALLBACK_TUNNELS, Bridge, BridgeVlan, Link, Loopback, Tun, Veth, Wireguard
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
@@ -460,6 +460,12 @@ def _refusal(op: Op, number: int, said: str) -> KernelError | MachineError:
     because = f" (wanted by {op.item.why})" if op.item.why else ""
     text = os.strerror(number) + (f": {said}" if said else "")
     # of an unknown qdisc the kernel says ENOENT, as it does of a missing parent: only its words tell them apart
+    filtering = isinstance(op.item, Link) and isinstance(op.item.kind, Bridge) and op.item.kind.vlan_filtering
+    if number == errno.EOPNOTSUPP and (filtering or isinstance(op.item, BridgeVlan)):
+        return MachineError(
+            f"the bridges of this kernel know no VLANs: cannot {doing} {op.item}{because}",
+            hint="its CONFIG_BRIDGE_VLAN_FILTERING is off: run it in a VM whose kernel has it, by netlab vm run",
+        )
     if isinstance(op.item, Link | Qdisc) and (number == errno.EOPNOTSUPP or "qdisc kind is unknown" in said):
         kind = op.item.kind.NAME
         module = f"sch_{kind}" if isinstance(op.item, Qdisc) else kind
