@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import patience
 
 from netlab.kernel import netns
 from netlab.lab.capture import reading
@@ -21,7 +22,7 @@ from netlab.lab.engine import Engine
 from netlab.lab.labfile import Lab
 
 NETLAB = [sys.executable, "-m", "netlab.cli.main", "lab"]
-PATIENCE = 30  # seconds until a verb is given up
+PATIENCE = patience(30)  # seconds until a verb is given up
 needs_tcpdump = pytest.mark.skipif(shutil.which("tcpdump") is None, reason="needs tcpdump (apt-get install tcpdump)")
 
 
