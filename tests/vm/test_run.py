@@ -22,7 +22,7 @@ from netlab.vm import kernels, run, survey
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="a VM over all of this machine's files needs root"),
-    pytest.mark.skipif("NETLAB_VM" in os.environ, reason="this is a VM, and a VM in a VM would not boot in time"),
+    pytest.mark.not_in_vm("a VM in a VM: emulated twice, it would not boot in time"),
     pytest.mark.skipif(
         any(f.status == "required" for f in survey.survey()), reason="`netlab vm doctor` says what is missing"
     ),
