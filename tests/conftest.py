@@ -6,6 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# how long an example takes says more about what else the machine does than about us
+settings.register_profile("netlab", deadline=None)
+settings.load_profile("netlab")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
