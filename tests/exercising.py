@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from patience import patience
+
 from netlab.lab.checks import Context, run_all
 from netlab.lab.checkspec import Check
 from netlab.lab.exercises.book import Book
@@ -19,7 +21,7 @@ from netlab.lab.labfile import Lab
 
 LABS = Path(__file__).parents[1] / "labs"
 NETLAB = [sys.executable, "-m", "netlab.cli.main"]
-PATIENCE = 60  # seconds until a command is given up
+PATIENCE = patience(60)  # seconds until a command is given up
 SHORT = 0.3  # seconds that a check may take which is to fail: one attempt
 
 

@@ -11,20 +11,21 @@ from dataclasses import replace
 from typing import Protocol
 
 from netlab.kernel.ledger import Ledger, NotedLedger, joined
+from netlab.model import vlans
 from netlab.model.claims import Claims
 from netlab.model.diff import Op, doomed, plan, without_devices
 from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Fdb, Neighbour, Route, Rule
-from netlab.model.links import FALLBACK_TUNNELS, Link, Veth
+from netlab.model.links import FALLBACK_TUNNELS, BridgeVlan, Link, Veth
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
 from netlab.model.sysctl import Sysctl
 
 #: what costs an own look to read, so it is read only where somebody asked for it
-OPTIONAL = (Fdb, Neighbour, Rule, Qdisc, Ipset, IpvsService, Chain)
+OPTIONAL = (BridgeVlan, Fdb, Neighbour, Rule, Qdisc, Ipset, IpvsService, Chain)
 
 States = Mapping[str, HostState]
 _NOTHING = HostState()
@@ -209,6 +210,8 @@ def strangers(actual: HostState, wanted: HostState, others: HostState = _NOTHING
     found: list[Item] = []
     for item in actual:
         if isinstance(item, Sysctl) or (isinstance(item, Link) and _born_with(item)):
+            continue
+        if isinstance(item, BridgeVlan) and item.order not in asked and vlans.kernels_own(item, actual):
             continue
         if isinstance(item, Chain) and item.builtin:
             target = next((c for c in wanted.all(Chain) if c.order == item.order), None)
