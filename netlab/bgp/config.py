@@ -217,7 +217,7 @@ class _Reading:
 
         if external and entry.route_reflector_client:
             self.problem(("peers", i), f"peer {entry.address} is external, so it cannot be a route reflector's client")
-        families: list[str] = [*(entry.families or [Family.of(entry.address.version).label])]
+        families: set[str] = set(entry.families or ()) or {Family.of(entry.address.version).label}
         reason = entry.shutdown if isinstance(entry.shutdown, str) else ("" if entry.shutdown else None)
         return PeerConfig(
             name=entry.name or str(entry.address),

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from netlab.base.addresses import Address
 from netlab.bgp import nlri
 from netlab.bgp.config import KernelConfig
-from netlab.bgp.decision import Hop, HopKey
+from netlab.bgp.decision import Hop, HopKey, Path
 from netlab.bgp.nlri import Family, Nlri
 from netlab.bgp.rib import Entry
 from netlab.model.item import Item
@@ -68,7 +68,8 @@ class Fib:
         self.foreign: list[Item] = []
         self.blackholes: dict[Place, str] = {}
         self.adopting = False
-        self._whys: dict[int, tuple[tuple[object, ...], str]] = {}
+        self.suspects: set[Place] = set()
+        self._known: dict[int, tuple[tuple[Path, ...], tuple[NextHop, ...], str]] = {}
         for item in held:
             place = self._place(item)
             if place is None or place in self.installed or not self._like_ours(item):
@@ -89,49 +90,50 @@ class Fib:
     def route(
         self, family: Family, prefix: Nlri, entry: Entry | None, hops: Mapping[HopKey, Hop | None]
     ) -> Route | None:
-        """The kernel's route for a prefix, None if it should have none. Pure but for remembered texts."""
-        place = (family, prefix)
-        if not self.config.install:
-            return None
+        """The kernel's route for a prefix, None if it should have none. Pure but for what it remembers of winners."""
         c = self.config
-        why = self.blackholes.get(place)
-        if why is not None:
-            return Route(
-                dst=nlri.network(prefix, family), type="blackhole", table=c.table, metric=c.metric,
-                protocol=c.protocol, owner=self.owner, why=why,
-            )  # fmt: skip
+        if not c.install:
+            return None
+        if self.blackholes:
+            why = self.blackholes.get((family, prefix))
+            if why is not None:
+                return Route(
+                    dst=nlri.network(prefix, family), type="blackhole", table=c.table, metric=c.metric,
+                    protocol=c.protocol, owner=self.owner, why=why,
+                )  # fmt: skip
         if entry is None or not entry.best:
             return None
-        best = entry.best
-        ways = dict.fromkeys(hop for hop in (hops.get(path.hop) for path in best if path.hop) if hop)
-        targets = list(
-            dict.fromkeys(
-                (hop.dev, path.hop[0] if hop.via is None and path.hop else hop.via)
-                for path in best
-                for hop in [hops.get(path.hop) if path.hop else None]
-                if hop
-            )
-        )
-        if not ways or not targets:
+        ways, why = self._ways(entry.best, hops)
+        if not ways:
             return None  # our own: whoever has it on a device has its route
-        dev, via = targets[0]
-        several = len(targets) > 1
+        single = ways[0] if len(ways) == 1 else None
         return Route(
             dst=nlri.network(prefix, family),
-            dev=None if several else dev,
-            via=None if several else via,
-            nexthops=tuple(NextHop(d, v) for d, v in targets) if several else (),
-            table=c.table, metric=c.metric, protocol=c.protocol, owner=self.owner, why=self._why(best),
+            dev=single.dev if single else None,
+            via=single.via if single else None,
+            nexthops=() if single else ways,
+            table=c.table, metric=c.metric, protocol=c.protocol, owner=self.owner, why=why,
         )  # fmt: skip
 
-    def _why(self, best: tuple[object, ...]) -> str:
-        known = self._whys.get(id(best))
-        if known is None or known[0] is not best:
-            names = ", ".join(dict.fromkeys(p.source.name for p in best))  # type: ignore[attr-defined]
-            if len(self._whys) > 10_000:
-                self._whys.clear()
-            known = self._whys[id(best)] = (best, f"BGP from {names}")
-        return known[1]
+    def _ways(self, best: tuple[Path, ...], hops: Mapping[HopKey, Hop | None]) -> tuple[tuple[NextHop, ...], str]:
+        """By which devices and gateways; one answer serves all prefixes that share the winners."""
+        known = self._known.get(id(best))
+        if known is not None and known[0] is best:
+            return known[1], known[2]
+        ways: dict[NextHop, None] = {}
+        for path in best:
+            hop = hops.get(path.hop) if path.hop else None
+            if hop is not None and path.hop is not None:
+                ways[NextHop(hop.dev, hop.via or path.hop[0])] = None
+        why = "BGP from " + ", ".join(dict.fromkeys(path.source.name for path in best))
+        if len(self._known) > 10_000:
+            self._known.clear()
+        self._known[id(best)] = (best, tuple(ways), why)
+        return tuple(ways), why
+
+    def hops_changed(self) -> None:
+        """Next hops are reached in other ways than before."""
+        self._known.clear()
 
     def delta(
         self,
@@ -157,14 +159,17 @@ class Fib:
                 was.append(old)
                 wanted.append(new)
                 installed[place] = new
+            elif place in self.suspects:
+                wanted.append(new)  # put again: the kernel may have dropped it
+                installed[place] = new
+        self.suspects.clear()
         return HostState(tuple(was)), HostState(tuple(wanted))
 
-    def dropped_by_kernel(self, devices: frozenset[str]) -> list[Place]:
-        """Forget routes that went with these devices; the places, which may get other ones."""
-        gone = [place for place, route in self.installed.items() if not devices.isdisjoint(route.devices)]
-        for place in gone:
-            del self.installed[place]
-        return gone
+    def suspect(self, devices: frozenset[str]) -> list[Place]:
+        """Routes that the kernel has dropped with these devices, perhaps; `delta` then puts or removes them anew."""
+        found = [place for place, route in self.installed.items() if not devices.isdisjoint(route.devices)]
+        self.suspects.update(found)
+        return found
 
     def whole(self) -> HostState:
         """All that the kernel should hold of ours, in order."""
