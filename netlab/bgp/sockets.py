@@ -48,10 +48,7 @@ def set_password(sock: socket.socket, address: Address, password: str | None) ->
 def set_ttl(sock: socket.socket, peer: PeerConfig, *, ebgp: bool) -> None:
     """What packets carry, and with ttl_security the least that they may arrive with."""
     six = sock.family == socket.AF_INET6
-    if peer.ttl_security:
-        ttl = 255
-    else:
-        ttl = peer.multihop or (1 if ebgp else 64)
+    ttl = 255 if peer.ttl_security else peer.multihop or (1 if ebgp else 64)
     level, option = (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) if six else (socket.IPPROTO_IP, socket.IP_TTL)
     sock.setsockopt(level, option, ttl)
     least = 256 - peer.ttl_security if peer.ttl_security else 0
