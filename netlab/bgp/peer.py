@@ -305,14 +305,11 @@ class Peer:
         framer.extended = True
         framer.feed(data)
         codec = connection.session.codec
-        # our own next hops and local preferences would be errors of a peer's: the log is not a judge
-        reader = messages.Codec(ebgp=False, as4=codec.as4, extended=codec.extended)
+        reader = messages.Codec(ebgp=codec.ebgp, as4=codec.as4, extended=codec.extended)
         for kind, body in framer.frames():
             self.stats.sent["Update" if kind == 2 else "RouteRefresh"] += 1
             if self.speaker.log.on:
-                described = messages.as_json(reader.decode(kind, body))
-                described.pop("faults", None)
-                self.speaker.log.write(self.config.name, described, "out")
+                self.speaker.log.write(self.config.name, messages.as_json(reader.decode(kind, body)), "out")
 
     def opened(self, connection: Connection) -> None:
         """Two connections in OpenConfirm: the one that the higher identifier began goes on (RFC 4271 section 6.8)."""
@@ -391,11 +388,13 @@ class Peer:
         elif connection is self.outgoing and not connection.session.retries:
             connection.end()
             self.outgoing = None
-        if was_up and self.outgoing is None and self.config.shutdown is None and not self.config.passive:
+        if not self.connections():
+            # the survivor of a collision has ended, and nobody connects any more
             asyncio.get_running_loop().call_later(0.2 + random.random() / 2, self._restart)
 
     def _restart(self) -> None:
-        if self.speaker.peers.get(self.config.name) is self and self.established is None and not self.speaker.stopping:
+        ours = self.speaker.peers.get(self.config.name) is self
+        if ours and not self.connections() and not self.speaker.stopping:
             self.start()
 
     def deliver(self, connection: Connection, message: Update | RouteRefresh) -> None:

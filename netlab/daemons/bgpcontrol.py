@@ -112,7 +112,7 @@ class Control:
 
 
 def ask(path: Path, request: dict[str, Any]) -> Any:
-    """The client side: one question, its answer. MachineError if nobody answers; the daemon's own errors as they are."""
+    """The client side: a question, its answer. MachineError if nobody answers; the daemon's own errors as they are."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
             sock.settimeout(TIMEOUT)

@@ -95,11 +95,18 @@ class Options:
 
 
 def in_first_namespace() -> bool:
-    """Whether this process is in the network namespace of the machine itself."""
+    """Whether this process is in the network namespace of the machine itself, as far as that can be told.
+
+    A namespace that has a name is not; one without a name is if it is that of process 1, which not everybody may see:
+    then it counts as the machine's.
+    """
+    ours = netns.inode(netns.HERE)
+    if any(netns.inode(name) == ours for name in netns.names()):
+        return False
     try:
-        return Path("/proc/self/ns/net").stat().st_ino == Path("/proc/1/ns/net").stat().st_ino
-    except PermissionError as e:
-        raise MachineError("whether this is the machine's own namespace cannot be told", hint="run it as root") from e
+        return Path("/proc/1/ns/net").stat().st_ino == ours
+    except PermissionError:
+        return True
 
 
 def socket_path(config: Config, options: Options) -> Path:
@@ -127,8 +134,8 @@ def run(options: Options) -> None:
         if in_first_namespace() and not options.this_machine:
             raise MachineError(
                 "this is the machine's own network namespace, and bgpd would change its routes",
-                hint="run it in a namespace (ip netns exec NAME netlab bgpd …), give --this-machine if the machine's own"
-                " routes are meant, or set router.kernel.install to false",
+                hint="run it in a namespace (ip netns exec NAME netlab bgpd …), give --this-machine if its own "
+                "routes are meant, or set router.kernel.install to false",
             )
     # a table is many small objects that stay: looking for garbage among them again and again is the greatest cost
     gc.set_threshold(200_000, 20, 100)
