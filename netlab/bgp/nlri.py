@@ -21,6 +21,9 @@ class Family(Enum):
     IPV4 = (1, 1)
     IPV6 = (2, 1)
 
+    # there is one object of each, so its identity will do; Enum hashes the name, in Python, for every look-up
+    __hash__ = object.__hash__
+
     @property
     def afi(self) -> int:
         return self.value[0]

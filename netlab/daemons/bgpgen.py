@@ -2,8 +2,8 @@
 
     python -m netlab.daemons.bgpgen --as 65002 --peer 10.0.0.1 --peer-as 65001 --address 10.0.0.2 --routes 100000
 
-It keeps no routes: its UPDATEs are spelled before it connects, so that what is measured is the receiver. On its
-standard input, `withdraw` and `announce` send them all; on SIGTERM it ends.
+It keeps no routes: its UPDATEs are spelled before it connects, so that what is measured is the receiver. On
+SIGUSR1 it withdraws them all, on SIGUSR2 it announces them again, on SIGTERM it ends.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import random
 import signal
-import sys
 from ipaddress import IPv4Address, ip_address
 
 from netlab.bgp import session as s
@@ -38,7 +37,7 @@ def prefixes(count: int, start: int = 0) -> list[Nlri]:
 def spelled(routes: list[Nlri], asn: int, hop: IPv4Address, *, share: int) -> bytes:
     """UPDATEs for the routes, of which `share` have the same attributes, as in a table of the Internet."""
     codec = Codec()
-    out = []
+    out: list[bytes] = []
     for at in range(0, len(routes), share):
         path = (asn, 100 + at // share % 60_000, 200 + at // share // 60_000)
         attrs = Attrs(as_path=(Segment(AS_SEQUENCE, path),), next_hop=hop, communities=(asn << 16 | at // share % 9,))
@@ -106,14 +105,12 @@ async def main(o: argparse.Namespace) -> None:
         await loop.create_connection(lambda f=feed: f, o.peer, PORT, local_addr=(str(local), 0))  # type: ignore[misc]
         feeds.append(feed)
 
-    def command() -> None:
-        word = sys.stdin.readline().strip()
-        if not word:
-            loop.remove_reader(sys.stdin)
+    def all_send(withdraw: bool) -> None:
         for feed in feeds:
-            feed.send(feed.withdraw if word == "withdraw" else feed.announce if word == "announce" else b"")
+            feed.send(feed.withdraw if withdraw else feed.announce)
 
-    loop.add_reader(sys.stdin, command)
+    loop.add_signal_handler(signal.SIGUSR1, all_send, True)
+    loop.add_signal_handler(signal.SIGUSR2, all_send, False)
     while not ended.is_set():
         for feed in feeds:
             feed.tick()

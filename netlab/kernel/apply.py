@@ -12,7 +12,7 @@ from typing import Protocol
 
 from netlab.kernel.ledger import Ledger, NotedLedger, joined
 from netlab.model.claims import Claims
-from netlab.model.diff import Op, doomed, plan, without_devices
+from netlab.model.diff import Op, doomed, plan, swapped, without_devices
 from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
@@ -151,7 +151,7 @@ class DaemonKernel(Kernel):
         if not all(isinstance(item, Route | Neighbour | Fdb) for item in (*gone, *new)):
             return self.apply(netns, owner, wanted)
         orders = {item.order for item in new}
-        ops = plan(gone, new, was=gone)
+        ops = swapped(gone, new)
         if ops:
             self._notes.note(owner, netns, added=new)
             self.backend.perform({netns: ops})
