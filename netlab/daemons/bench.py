@@ -417,7 +417,7 @@ def run(
     for tool in ("ip", "sh"):
         if shutil.which(tool) is None:
             raise missing(tool)
-    with _terminable():
+    with terminable():
         tell("netlab --help", 0)
         helps = [_done(measured(netlab_command("--help"))).wall for _ in range(repeat)]
         measured_sizes = tuple(_size(hosts, repeat, mininet, tell) for hosts in sorted(set(sizes)))
@@ -469,7 +469,7 @@ def _gathered(samples: Sequence[Phases]) -> dict[str, dict[str, Figure]]:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """A polite request to end is an interruption like Ctrl-C: what was made is removed."""
     before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from netlab.base.errors import KernelError, MachineError
+from netlab.daemons.bench import terminable
 from netlab.daemons.bgpcontrol import ask
 from netlab.daemons.bgpgen import prefixes
 from netlab.kernel import netns, processes
@@ -243,6 +244,11 @@ def run(
     netns.require_root()
     if in_use := [n for n in netns.names() if n.startswith(f"bgb{os.getpid()}.")]:
         raise MachineError(f"namespaces {', '.join(in_use)} are in the way")
+    with terminable():
+        return _all(sizes, repeat, bird, tell)
+
+
+def _all(sizes: Sequence[int], repeat: int, bird: bool, tell: Callable[[str, int], None]) -> list[Measurement]:
     out = []
     for size in sorted(set(sizes)):
         for source in ("generator", "bird"):
