@@ -104,7 +104,7 @@ class Speaker:
         if self.kernel is not None and self._loop is not None:
             self._loop.remove_reader(self.kernel.fileno())
             if not quietly:
-                self.kernel.apply(HostState())
+                self._to_kernel(self.fib.whole(), HostState())
         await asyncio.sleep(0)  # transports send and close in the loop's next turn
         await asyncio.sleep(0.05)
         self.log.close()
