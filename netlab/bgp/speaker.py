@@ -39,6 +39,8 @@ GATHER = 0.01
 BATCH = 2000
 #: seconds after which a refusal of the kernel is followed by a look at the whole
 REPAIR_AFTER = 1.0
+#: next hops that are watched before it is asked which of them are still of use
+HOPS_MAX = 1000
 
 
 class Speaker:
@@ -54,6 +56,7 @@ class Speaker:
         self.stopping = False
         self.kernel_errors = 0
         self.last_kernel_error = ""
+        self._hops_max = HOPS_MAX
         self.door = Door(self._connection_for)
         self.networks: dict[Place, LocalNetwork] = {}
         held = kernel.held() if kernel else HostState()
@@ -326,8 +329,17 @@ class Speaker:
 
     def _announce(self, table: Table, path: Path, prefixes: list[Nlri]) -> None:
         if path.hop is not None and path.hop not in self.hops:
+            if len(self.hops) >= self._hops_max:
+                self._forget_hops()
             self.hops[path.hop] = self._look(path.hop)
         table.announce(path, prefixes)
+
+    def _forget_hops(self) -> None:
+        """Next hops that no path has any more need not be watched."""
+        used = {p.hop for table in self.tables.values() for entry in table.entries.values() for p in entry.paths}
+        for key in self.hops.keys() - used:
+            del self.hops[key]
+        self._hops_max = max(HOPS_MAX, 2 * len(self.hops))
 
     def _complete(self, peer: Peer, family: Family) -> None:
         """The peer's initial routes are all there."""
