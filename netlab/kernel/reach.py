@@ -63,6 +63,7 @@ class Reach:
         for sock in (self._events, self._hints):
             self._both.register(sock, select.EPOLLIN)
         self._names: dict[int, str] | None = None
+        self._seen: dict[int, str] = {}  # every device that ever was: one that is gone is told of by its number
         self._addresses: list[tuple[str, Interface]] | None = None
 
     def close(self) -> None:
@@ -77,6 +78,7 @@ class Reach:
             head = wire.IFINFO.pack(0, 0, 0, 0, 0)
             raws = (decode.raw_link(m) for m in self._netlink.dump(wire.RTM_GETLINK, head))
             self._names = {raw.index: raw.name for raw in raws}
+            self._seen |= self._names
         return self._names
 
     def addresses(self) -> list[tuple[str, Interface]]:
@@ -157,7 +159,7 @@ class Reach:
         """
         _emptied(self._hints)
         suspects: set[str] = set()
-        known = dict(self._names or {})
+        known = self._seen
         stale = False
         while True:
             try:
@@ -174,6 +176,9 @@ class Reach:
                 if kind in (wire.RTM_NEWLINK, wire.RTM_DELLINK):
                     stale = True
                     _, _, index, flags, _ = wire.IFINFO.unpack_from(body)
+                    name = wire.attrs(body, wire.IFINFO.size).get(3)  # IFLA_IFNAME
+                    if name is not None:
+                        known[index] = wire.as_text(name)
                     if kind == wire.RTM_DELLINK or not flags & wire.IFF_UP:
                         suspects.add(known.get(index, ""))
                 elif kind in (wire.RTM_NEWADDR, wire.RTM_DELADDR):
