@@ -126,6 +126,7 @@ def _links(draw: st.DrawFn, kinds: frozenset[str]) -> list[Link]:
             dev=dev,
             learning=draw(st.booleans()),
             ttl=draw(st.sampled_from([0, 5])),
+            gbp=draw(st.booleans()),
         )
         out.append(link(name, kind, mtu=draw(st.integers(1280, room)), mac=mac(name), **draw(_ports(bridges))))
     for i in range(few("macvlan", 1) if underlay else 0):

@@ -40,7 +40,10 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class Vxlan:
-    """A VXLAN tunnel end (VTEP). port: UDP destination port; local: outer source; dev: underlay device."""
+    """A VXLAN tunnel end (VTEP). port: UDP destination port; local: outer source; dev: underlay device.
+
+    gbp: carries a packet's mark to the other side (Group Policy extension).
+    """
 
     NAME: ClassVar[str] = "vxlan"
     vni: int
@@ -50,6 +53,7 @@ class Vxlan:
     dev: str | None = None
     learning: bool = True
     ttl: int = 0
+    gbp: bool = False
 
 
 @dataclass(frozen=True, slots=True)

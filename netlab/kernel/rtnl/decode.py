@@ -148,6 +148,7 @@ def _kind(raw: RawLink, names: Mapping[int, str], peer: Veth) -> Kind:
                 dev=names.get(number(3)) if number(3) else None,
                 learning=bool(number(7)),
                 ttl=number(5),
+                gbp=23 in a,  # IFLA_VXLAN_GBP, a flag
             )
         case "tun":
             return Tun(

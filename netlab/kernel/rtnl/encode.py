@@ -121,6 +121,8 @@ def _vxlan(vxlan: Vxlan, indices: Indices) -> bytes:
         parts.append(attr(4 if vxlan.local.version == 4 else 17, vxlan.local.packed))
     if vxlan.group:
         parts.append(attr(2 if vxlan.group.version == 4 else 16, vxlan.group.packed))
+    if vxlan.gbp:
+        parts.append(attr(23, b""))  # IFLA_VXLAN_GBP, a flag
     return b"".join(parts)
 
 

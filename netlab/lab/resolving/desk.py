@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from netlab.base.errors import Problem
 from netlab.base.yamlfile import Document, Location
-from netlab.compile.topology import Device, Place
+from netlab.compile.topology import Device, File, Place
 from netlab.lab.schema_file import LabFile
 from netlab.lab.segments import Segment
 
@@ -47,6 +47,7 @@ class Desk:
         self.problems: list[Problem] = []
         self.drafts: dict[str, Draft] = {}
         self.segments: dict[tuple[str, str], Segment] = {}
+        self.files: list[File] = []
 
     def why(self, *path: str | int) -> str:
         """Why something is there: the place in the file, and in brackets what stands there."""

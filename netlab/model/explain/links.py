@@ -98,6 +98,7 @@ def add(
             group = option("group" if kind.group and kind.group.is_multicast else "remote", kind.group)
             words = ("id", str(kind.vni), *group, *option("local", kind.local), *option("dev", kind.dev))
             rest = ("dstport", str(kind.port), *option("ttl", kind.ttl), *(() if kind.learning else ("nolearning",)))
+            rest += ("gbp",) if kind.gbp else ()
             return plain("type", "vxlan", *words, *rest)
         case Tun():
             flags = {"pi": kind.packet_info, "vnet_hdr": kind.vnet_hdr, "multi_queue": kind.multi_queue}
