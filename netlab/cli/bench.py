@@ -107,6 +107,42 @@ def show(size: Size, report: Report) -> None:
 
 @bench.command(
     epilog=output.examples(
+        "sudo netlab bench bgp                                  # 10,000 routes",
+        "sudo netlab bench bgp --routes 10000 --routes 100000   # and how the time grows",
+        "sudo netlab bench bgp --routes 100000 --json | jq '.[].median'",
+    )
+)
+@click.option(
+    "--routes", "sizes", type=click.IntRange(1, 1_000_000), multiple=True, default=(10_000,), show_default="10000",
+    metavar="N", help="Routes. Give it several times to compare sizes.",
+)  # fmt: skip
+@click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, metavar="N", help="Turns of each.")
+@click.option("--bird/--no-bird", default=True, help="Whether BIRD announces, too, if it is installed.")
+@output.json_option
+def bgp(sizes: tuple[int, ...], repeat: int, bird: bool, as_json: bool) -> None:
+    """Routes into a bgpd: from a generator and from BIRD, to its table and to the kernel; memory; sessions at rest.
+
+    Prints medians. Everything happens in namespaces that it makes and removes.
+    """
+    from netlab.daemons import bgpbench as measuring
+
+    with output.progress("bench bgp", measuring.turns(sizes, repeat, bird=bird)) as bar:
+        found = measuring.run(sizes, repeat, bird=bird, tell=lambda what, done: bar.advance(done, description=what))
+    if as_json:
+        output.emit_json([m.as_json() for m in found])
+        return
+    rows = []
+    for m in found:
+        for name, value in m.as_json()["median"].items():
+            shown = f"{value / 1e6:.0f} MB" if name.endswith("bytes") else f"{value:.2f}"
+            rows.append((m.routes or "", m.source, name.removesuffix(", bytes"), shown))
+        if m.absent:
+            rows.append((m.routes, m.source, m.absent, ""))
+    output.table(("routes", "from", "what", "median"), rows)
+
+
+@bench.command(
+    epilog=output.examples(
         "sudo netlab bench overlays                          # all backends, five turns of each",
         "sudo netlab bench overlays --only udp --seconds 5   # and the underlay, which is always measured",
         "sudo netlab bench overlays --plot overlays.svg",

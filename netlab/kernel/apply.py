@@ -13,7 +13,7 @@ from typing import Protocol
 from netlab.kernel.ledger import Ledger, NotedLedger, joined
 from netlab.model import vlans
 from netlab.model.claims import Claims
-from netlab.model.diff import Op, doomed, plan, without_devices
+from netlab.model.diff import Op, doomed, plan, swapped, without_devices
 from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
@@ -159,11 +159,13 @@ class DaemonKernel(Kernel):
         if not all(isinstance(item, Route | Neighbour | Fdb) for item in (*gone, *new)):
             return self.apply(netns, owner, wanted)
         orders = {item.order for item in new}
-        ops = plan(gone, new, was=gone)
+        ops = swapped(gone, new)
         if ops:
             self._notes.note(owner, netns, added=new)
             self.backend.perform({netns: ops})
-            self._notes.note(owner, netns, dropped=[item for item in gone if item.order not in orders])
+            self._notes.note(
+                owner, netns, dropped=[item for item in gone if item.order not in orders] if orders else gone
+            )
         return ops
 
 

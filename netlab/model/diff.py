@@ -199,6 +199,31 @@ def diff(a: HostState, b: HostState) -> list[Op]:
     return plan(a, b, was=a)
 
 
+def swapped(gone: Iterable[Item], new: Iterable[Item]) -> list[Op]:
+    """What `plan` makes of routes, neighbours and forwarding entries alone, on devices that stay as they are.
+
+    Such items depend on nothing but devices, so most of what `plan` looks into cannot be; for ten thousand routes that
+    leave at once it looks too long.
+    """
+    leaving = {item.order: item for item in gone}
+    early: list[tuple[Key, Op]] = []
+    late: list[Op] = []
+    for item in new:
+        order = item.order
+        old = leaving.pop(order, None)
+        if old is None:
+            late.append(Create(item))
+        elif not item.met_by(old):
+            if _replace_by_deleting(old, item):
+                early.append((order, Delete(old)))
+                late.append(Create(item))
+            else:
+                late.append(Change(old, item))
+    early += [(order, Delete(item)) for order, item in leaving.items()]
+    early.sort(key=lambda pair: pair[0], reverse=True)
+    return [op for _, op in early] + late
+
+
 def _once(ops: list[Op]) -> list[Op]:
     seen: set[Key] = set()
     return [op for op in ops if op.item.order not in seen and not seen.add(op.item.order)]  # type: ignore[func-returns-value]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from netlab.base.errors import InputError, NetlabError, Problem
+from netlab.base.yamlfile import Document, Location, load, validated
 from netlab.compile.topology import Process
 from netlab.lab.capture.packet import Place
 from netlab.lab.checks.run import title
@@ -15,7 +16,6 @@ from netlab.lab.checkspec import Check
 from netlab.lab.exercises import edits
 from netlab.lab.exercises.spec import CheckRef, Edit, Exercise, ExerciseFile, Plug, Stop
 from netlab.lab.labfile import Lab
-from netlab.lab.yamlfile import Document, Location, load, validated
 from netlab.model import HostState
 
 FILE, TEXT = "exercise.yaml", "exercise.md"
