@@ -157,7 +157,7 @@ class Database:
         query = "SELECT revision, key, value, created FROM log WHERE revision IN (SELECT value FROM json_each(?))"
         with self._doing("read") as c:
             for revision, key, value, created in c.execute(query, (json.dumps(revisions),)):
-                found[revision] = KeyValue(key.decode(), value, created, revision)
+                found[revision] = KeyValue(key.decode("utf-8", "surrogateescape"), value, created, revision)
         return found
 
     def events(self, first: int, last: int) -> list[Event]:
@@ -178,7 +178,14 @@ class Database:
         """Keep these, all or none, on the disk. Uncertain if it cannot be told which of the two."""
         parameters: list[Any] = []
         for r in records:
-            parameters += (r.revision, r.key.encode(), r.value, r.created, r.previous, r.expires)
+            parameters += (
+                r.revision,
+                r.key.encode("utf-8", "surrogateescape"),
+                r.value,
+                r.created,
+                r.previous,
+                r.expires,
+            )
         try:
             self._connection.execute(f"INSERT INTO log VALUES {','.join([_ROW] * len(records))}", parameters)
         except sqlite3.Error as e:
@@ -271,7 +278,7 @@ def sync_directory(path: Path) -> None:
 
 def _record(row: tuple[int, bytes, bytes | None, int, int, float]) -> Record:
     revision, key, value, created, previous, expires = row
-    return Record(revision, key.decode(), value, created, previous, expires)
+    return Record(revision, key.decode("utf-8", "surrogateescape"), value, created, previous, expires)
 
 
 def _quoted(path: Path) -> str:

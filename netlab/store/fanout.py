@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
 
+from netlab.store.index import FIRST
 from netlab.store.protocol import Batch, Compacted, Event, FutureRevision, StoreError
 
 #: events kept for watchers that come back soon, and the bytes of their values at most
@@ -30,7 +31,7 @@ PAUSE, PAUSE_MAX = 20e-6, 0.05
 #: (after) -> the events of all keys after that revision, as many as are handy, and the revision up to which these are
 #: all. It makes progress or raises Compacted.
 History = Callable[[int], Awaitable[tuple[Sequence[Event], int]]]
-#: (after) -> FutureRevision if the store has not come so far. Asked only about what the hub has not been told of.
+#: (after) -> FutureRevision if the store has not come so far. For stores of which the hub is not told at once.
 Confirm = Callable[[int], Awaitable[None]]
 
 
@@ -60,7 +61,7 @@ class Hub:
 
     def watch(self, prefix: str, *, after: int, progress: float) -> Watcher:
         """A new watcher. It costs nothing until its first batch is asked for."""
-        return Watcher(self, prefix, after, progress)
+        return Watcher(self, prefix, max(after, FIRST), progress)  # nothing was ever written at the first revision
 
     def publish(self, events: Sequence[Event], revision: int) -> None:
         """Tell of the next events, and that they are all up to `revision`. Events of one revision come together."""
@@ -134,12 +135,12 @@ class Hub:
 
     async def confirm(self, after: int) -> None:
         """FutureRevision if that has not been yet; Compacted if what comes after it is no longer kept."""
+        if self._confirm is not None:
+            await self._confirm(after)
+        elif after > self.revision:
+            raise FutureRevision(after, self.revision)
         if after < self.oldest:
             raise Compacted(after, self.oldest)
-        if after > self.revision:
-            if self._confirm is None:
-                raise FutureRevision(after, self.revision)
-            await self._confirm(after)
 
     def recent(self, after: int) -> Sequence[Event] | None:
         """All events after that revision, None if the ring does not go back so far."""
@@ -220,10 +221,10 @@ class Watcher:
             raise RuntimeError("two tasks ask one watch for its next batch")
         try:
             batch = await self._next()
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
+        except StoreError:
             self.finish()
+            if self._hub.closed:
+                raise StopAsyncIteration from None
             raise
         if batch is None:
             self.finish()
