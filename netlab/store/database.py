@@ -18,6 +18,7 @@ import fcntl
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +35,8 @@ PAGE = 8192
 CHECKPOINT = 2048
 #: seconds that another program may hold the file's lock
 PATIENCE = 5.0
+#: seconds that a reader of a file without a server may take (it has the file's lock as long), and between two looks
+LOCK_PATIENCE, LOCK_LOOK = 0.5, 0.02
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID, STRICT;
@@ -100,14 +103,16 @@ class Database:
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False, create: bool = True) -> Database:
         """The file, made if it is not there and may be. StoreError, InputError, ConflictError: somebody else has it."""
-        lock = -1
         if (read_only or not create) and not path.is_file():
             raise InputError(f"{path}: there is no such store")
-        if not read_only:
-            lock = _locked(path)
+        lock = _shared_lock(path) if read_only else take_lock(path)
         connection = None
         try:
-            mode = "ro" if read_only else "rw"
+            mode = "rw"
+            if read_only:
+                # nobody has it, and nobody left anything beside it: then it is read without leaving anything either
+                unused = lock >= 0 and not path.with_name(f"{path.name}-wal").exists()
+                mode = "ro&immutable=1" if unused else "ro"
             uri = f"file:{_quoted(path)}?mode={mode}"
             connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=PATIENCE)
             _prepare(path, connection, read_only=read_only)
@@ -206,14 +211,26 @@ class Database:
         with self._doing("compact") as c:
             c.execute("DELETE FROM log WHERE revision IN (SELECT value FROM json_each(?))", (json.dumps(revisions),))
 
+    def alone(self) -> None:
+        """Put everything into this one file, and leave none beside it, whoever opens it next."""
+        with self._doing("write to") as c:
+            c.execute("PRAGMA journal_mode = DELETE")
+
     def shrink(self) -> None:
         """Give free room back to the file system. Takes as long as writing the file anew."""
         with self._doing("compact") as c:
             c.execute("VACUUM")
 
-    def copy(self, path: Path) -> int:
-        """The file as of one moment into another, which is replaced as a whole; the revision."""
-        with replacing(path) as new:
+    def fault(self) -> str:
+        """What is wrong with the file, or nothing. Reads all of it."""
+        with self._doing("check") as c:
+            (found,) = c.execute("PRAGMA integrity_check(1)").fetchone()
+        return "" if found == "ok" else str(found)
+
+    def copy(self, path: Path, *, before: Callable[[], None] = lambda: None) -> int:
+        """The file as of one moment into another, which is replaced as a whole; the revision. before: called when all
+        is ready to be replaced."""
+        with replacing(path, before=before) as new:
             with self._doing("copy") as c:
                 c.execute("VACUUM INTO ?", (str(new),))
             found = Database.open(new, read_only=True)
@@ -240,12 +257,13 @@ def write_snapshot(path: Path, records: Sequence[Record], *, revision: int, olde
             for at in range(0, len(records), 500):
                 database.append(records[at : at + 500])
             database.forget(oldest)
+            database.alone()
         finally:
             database.close()
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, before: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """A file to be written beside `path`, that takes its place when the body has ended, and is removed if it fails."""
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
@@ -253,6 +271,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield new
         with new.open("rb") as f:
             os.fsync(f.fileno())
+        before()
         new.replace(path)
         sync_directory(path.parent)
     except OSError as e:
@@ -262,7 +281,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _discard(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm", "-journal"):
+    discard_companions(path)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        path.unlink()
+
+
+def discard_companions(path: Path) -> None:
+    """Remove the files that SQLite keeps beside this one."""
+    for suffix in ("-wal", "-shm", "-journal"):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.with_name(path.name + suffix).unlink()
 
@@ -287,9 +313,10 @@ def _quoted(path: Path) -> str:
     return quote(str(path.absolute()))
 
 
-def _locked(path: Path) -> int:
+def take_lock(path: Path) -> int:
     """The file's lock, for one writer. The descriptor is open as long as SQLite has the file: to close one earlier
     would drop SQLite's own locks (https://www.sqlite.org/howtocorrupt.html section 2.2)."""
+    deadline = time.monotonic() + LOCK_PATIENCE
     while True:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -298,14 +325,31 @@ def _locked(path: Path) -> int:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
-            users = users_of(path)
             os.close(fd)
+            if time.monotonic() < deadline:
+                time.sleep(LOCK_LOOK)
+                continue
+            users = users_of(path)
             who = ", ".join(users) or "another user in this process"
             raise ConflictError(f"{path} is in use by {who}", hint="a store has one server: ask that one") from e
         with contextlib.suppress(FileNotFoundError):
             if os.fstat(fd).st_ino == path.stat().st_ino:
                 return fd
         os.close(fd)  # it was replaced while we were waiting
+
+
+def _shared_lock(path: Path) -> int:
+    """The file's lock for a reader, if there is no writer and it can be opened at all; else -1."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1  # SQLite will find the words
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return -1
+    return fd
 
 
 def _prepare(path: Path, c: sqlite3.Connection, *, read_only: bool) -> None:
