@@ -39,8 +39,8 @@ CREATES_MIN, LIST_MAX, LATENCY_MAX = 3000.0, 0.15, 0.25
 _PATIENCE, _LOOK = 30.0, 0.02
 PREFIX = "/registry/pods/"
 
-#: what is measured: creates and gets a second, CPU seconds of this process for a thousand creates, seconds for the
-#: list, for its end with the past read beside it, and from a change to its being told (median and 99th percentile)
+#: what is measured: creates a second, CPU seconds of this process for a thousand of them, gets a second, seconds for
+#: the list, and seconds from a change to its being told (median and 99th percentile)
 PHASES = ("creates", "cpu", "gets", "list", "p50", "p99")
 
 

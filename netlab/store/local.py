@@ -280,7 +280,10 @@ class LocalStore(ABC):
             kv = self._index.current.get(key)
             if kv is not None and kv.revision == revision:
                 # refused if somebody else is faster; tried again if the store cannot do it now
-                answer = self._write(key, None, revision, 0)
+                try:
+                    answer = self._write(key, None, revision, 0)
+                except StoreError:  # broken or closed: whoever opens it anew does this, too
+                    return
                 answer.add_done_callback(partial(self._expired, key, revision))
         self._expire_later(())
 
