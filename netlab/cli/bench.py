@@ -224,3 +224,51 @@ def leases(count: int, repeat: int, backends: tuple[str, ...], as_json: bool) ->
     ]  # fmt: skip
     output.table(("backend", f"{count} leases, s", "one more, ms", "cpu s", "MB"), rows, title=f"median of {repeat}")
     show_targets(report.targets())
+
+
+@bench.command(
+    epilog=output.examples(
+        "netlab bench store                             # a file, a real etcd, and memory, in turns",
+        "netlab bench store --only sqlite --directory /mnt/disk",
+        "netlab bench store --json | jq .ratios_to_sqlite",
+    )
+)
+@click.option("--repeat", type=click.IntRange(1, 1000), default=5, show_default=True, metavar="N", help="Turns.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(["sqlite", "etcd", "memory"]), help="Only this store; repeatable."
+)
+@click.option(
+    "--directory", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path("/var/tmp"),
+    show_default=True, help="On the disk that is to be measured.",
+)  # fmt: skip
+@output.json_option
+def store(repeat: int, only: tuple[str, ...], directory: Path, as_json: bool) -> None:
+    """What an API server asks of its store: durable creations, reads, a list of 10,000, a thousand watchers.
+
+    Eight writers each wait for their creation (2 KiB) to be kept. All watchers are told of all changes, 100 a
+    second.
+    """
+    from netlab.daemons import bench_store as measuring
+
+    kinds = only or measuring.KINDS
+    with output.progress("bench store", repeat * len(kinds)) as bar:
+        report = measuring.run(
+            repeat, kinds, folder=directory, tell=lambda what, done: bar.advance(done, description=what)
+        )
+    if as_json:
+        output.emit_json(report.as_json())
+        return
+    rows = []
+    for kind, f in report.figures.items():
+        ratio = report.ratio(kind, "creates")
+        rows.append((
+            kind, f"{f['creates'].median:.0f}", "" if ratio is None else f"{ratio:.2f}",
+            f"{f['cpu'].median * 1000:.0f}", f"{f['gets'].median:.0f}", f"{f['list'].median * 1000:.1f}",
+            f"{f['p50'].median * 1000:.0f}", f"{f['p99'].median * 1000:.0f}",
+        ))  # fmt: skip
+    columns = ("store", "creates/s", "/ sqlite", "µs CPU each", "gets/s", f"list of {measuring.KEYS}, ms",
+               f"{measuring.WATCHERS} watchers: median ms", "p99 ms")  # fmt: skip
+    output.table(columns, rows, title=f"median of {repeat}")
+    for name, why in report.absent.items():
+        click.echo(f"{name}: {why}")
+    show_targets(report.targets())
