@@ -9,7 +9,10 @@ import pytest
 from netlab.daemons import bgpbench
 from netlab.kernel import netns
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
+    pytest.mark.not_in_vm("measures: of an emulator that says nothing"),
+]
 
 
 def test_two_hundred_routes(monkeypatch: pytest.MonkeyPatch) -> None:

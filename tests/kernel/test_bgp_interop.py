@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 from bgp_world import MISSING, World
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
+    pytest.mark.not_in_vm(
+        "timers of real peers, which an emulator does not keep; the kernel has no part in it but routes"
+    ),
+]
 
 V4, V6 = "192.0.2.0/24", "2001:db8:a::/48"
 THEIRS4, THEIRS6 = "198.51.100.0/24", "2001:db8:b::/48"

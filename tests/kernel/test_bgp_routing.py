@@ -19,7 +19,12 @@ from netlab.bgp.nlri import Family
 from netlab.bgp.session import Session, Terms
 from netlab.kernel import netns
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
+    pytest.mark.not_in_vm(
+        "timers of real peers, which an emulator does not keep; the kernel has no part in it but routes"
+    ),
+]
 
 PREFIX = "198.51.100.0/24"
 KEY = bytes.fromhex("18c63364")

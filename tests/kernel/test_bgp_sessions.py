@@ -16,6 +16,9 @@ from bgp_world import MISSING, World
 from netlab.kernel import netns, processes
 
 pytestmark = [
+    pytest.mark.not_in_vm(
+        "timers of real peers, which an emulator does not keep; the kernel has no part in it but routes"
+    ),
     pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
     pytest.mark.skipif(MISSING["bird"] is not None, reason=str(MISSING["bird"])),
 ]

@@ -22,7 +22,12 @@ from flannel_network import Etcd, Load, Network, network, until
 from netlab.kernel import netns
 from netlab.kernel.probe import iptables_variant
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root"),
+    pytest.mark.not_in_vm(
+        "killed and restarted under load: an emulator is the load; what its kernel adds is in tests/vm/test_overlays.py"
+    ),
+]
 
 #: backends whose packets the kernel carries, in both families; udp's go through the process
 KERNEL = ("vxlan", "host-gw")

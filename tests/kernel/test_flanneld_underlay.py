@@ -13,7 +13,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from flannel_network import Network, network, until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root"),
+    pytest.mark.not_in_vm(
+        "killed and restarted under load: an emulator is the load; what its kernel adds is in tests/vm/test_overlays.py"
+    ),
+]
 
 
 @pytest.fixture(scope="module", params=["vxlan", "host-gw"])
