@@ -18,13 +18,14 @@ from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Fdb, Neighbour, Route, Rule
 from netlab.model.links import FALLBACK_TUNNELS, Link, Veth
+from netlab.model.nft import NftTable
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
 from netlab.model.sysctl import Sysctl
 
 #: what costs an own look to read, so it is read only where somebody asked for it
-OPTIONAL = (Fdb, Neighbour, Rule, Qdisc, Ipset, IpvsService, Chain)
+OPTIONAL = (Fdb, Neighbour, Rule, Qdisc, Ipset, IpvsService, Chain, NftTable)
 
 States = Mapping[str, HostState]
 _NOTHING = HostState()

@@ -23,6 +23,7 @@ from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Address, Fdb, Neighbour, Route, Rule
 from netlab.model.links import FALLBACK_TUNNELS, Link, Loopback, Tun, Veth, Wireguard
+from netlab.model.nft import NFT, NftTable
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
@@ -203,6 +204,10 @@ class LinuxBackend:
             from netlab.kernel import ipvs
 
             items += ipvs.read(place.fd)
+        if NftTable in kinds:
+            from netlab.kernel import nft
+
+            items += nft.read(place.fd)
         return items
 
     def _firewall(self) -> Iptables:
@@ -324,7 +329,11 @@ class LinuxBackend:
         """Operations in order: neighbouring netlink requests in one batch, chains in one transaction per table."""
         batch = list(first)
         chains: list[Op] = []
+        tables: list[Op] = []
         for op in ops:
+            if isinstance(op.item, NFT):
+                tables.append(op)
+                continue
             if isinstance(op.item, Chain):
                 chains.append(op)
                 continue
@@ -339,6 +348,11 @@ class LinuxBackend:
                 batch += [(op, request) for request in _requests(op, place.indices)]
         self._send(place, batch)
         self._chains(place, chains)
+        if tables:
+            from netlab.kernel import nft
+
+            nft.perform(place.fd, tables)
+            self._tick()
 
     def _send(self, place: _Place, batch: Sequence[tuple[Op, Request]]) -> None:
         parts = [batch] if not self._after else [[one] for one in batch]
