@@ -8,8 +8,6 @@ from __future__ import annotations
 from netlab.compile.proxying import Family, ProxyConfig
 from netlab.model import Chain, IptablesRule, Item, Sysctl
 
-#: letters of a chain's name that tell Services apart
-HASH_LENGTH = 16
 #: bit 14: what has it is masqueraded on its way out
 MARK = "0x4000/0x4000"
 CANARY = "KUBE-PROXY-CANARY"

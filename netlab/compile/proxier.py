@@ -6,8 +6,9 @@ A change of one Service compiles that Service alone. Items that did not change a
 
 from __future__ import annotations
 
+import bisect
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -23,11 +24,11 @@ R = TypeVar("R", bound="Part")
 class Step:
     """From one value of an owner to the next: the items that were and are no more (or not as they are), and the new."""
 
-    gone: HostState = HostState()
-    new: HostState = HostState()
+    gone: tuple[Item, ...] = ()
+    new: tuple[Item, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(len(self.gone) or len(self.new))
+        return bool(self.gone or self.new)
 
 
 class Part(Protocol):
@@ -47,6 +48,8 @@ class Proxier(Generic[R]):
         #: since the last step
         self._was: dict[Name, R | None] = {}
         self._shared: tuple[Item, ...] | None = None
+        #: the names of `_parts` in order, None before the first step
+        self._names: list[Name] | None = None
 
     # what a mode says
 
@@ -54,12 +57,16 @@ class Proxier(Generic[R]):
         """One Service's ports compiled."""
         raise NotImplementedError
 
-    def shared(self, parts: Mapping[Name, R]) -> tuple[Item, ...]:
-        """The items that all Services have a share in; those that stay the same should stay the same objects."""
+    def shared(self, parts: Sequence[R], touched: frozenset[int] | None) -> tuple[Item, ...]:
+        """The items that all Services have a share in, out of the Services' parts in the order of their names.
+
+        touched: which of the shares differ from the last time, None for any. What stays the same has to stay the same
+        object.
+        """
         raise NotImplementedError
 
-    def touches_shared(self, old: R | None, new: R | None) -> bool:
-        """Whether the difference shows in the shared items."""
+    def touches(self, old: R | None, new: R | None) -> Iterable[int]:
+        """Which of the shared items show the difference."""
         raise NotImplementedError
 
     # what a caller does
@@ -78,9 +85,13 @@ class Proxier(Generic[R]):
         else:
             self._inputs.pop(key, None)
         if ports:
+            if old is None and self._names is not None:
+                bisect.insort(self._names, key)
             self._parts[key] = self.part(ports)
-        else:
-            self._parts.pop(key, None)
+        elif old is not None:
+            if self._names is not None:
+                del self._names[bisect.bisect_left(self._names, key)]
+            del self._parts[key]
 
     def load(self, objects: Objects) -> None:
         """All Services of a cluster; those that are not in it are gone."""
@@ -98,12 +109,16 @@ class Proxier(Generic[R]):
         gone: list[Item] = []
         new: list[Item] = []
         first = self._shared is None
-        changed = first
+        touched: set[int] = set()
         for key, old in self._was.items():
             part = self._parts.get(key)
             if old is part:
                 continue
-            before, after = old.own if old is not None else (), part.own if part is not None else ()
+            touched.update(self.touches(old, part))
+            if old is None:
+                new += part.own if part is not None else ()
+                continue
+            before, after = old.own, part.own if part is not None else ()
             kept = {item.order: item for item in before}
             for item in after:
                 was = kept.get(item.order)
@@ -112,16 +127,17 @@ class Proxier(Generic[R]):
                 else:
                     new.append(item)
             gone += kept.values()
-            changed = changed or self.touches_shared(old, part)
         self._was.clear()
-        if changed:
-            shared = self.shared(self._parts)
+        if first or touched:
+            if self._names is None:
+                self._names = sorted(self._parts)
+            shared = self.shared([self._parts[n] for n in self._names], None if first else frozenset(touched))
             had = set(map(id, self._shared or ()))
             has = set(map(id, shared))
             gone += [item for item in self._shared or () if id(item) not in has]
             new += [item for item in shared if id(item) not in had]
             self._shared = shared
-        return Step(_ordered(gone), _ordered(new))
+        return Step(tuple(gone), tuple(new))
 
     def items(self) -> Iterable[Item]:
         """Everything, as of the last step."""
@@ -154,4 +170,4 @@ def merged_steps(steps: Iterable[Step]) -> Step:
     for step in steps:
         gone += step.gone
         new += step.new
-    return Step(_ordered(gone), _ordered(new))
+    return Step(tuple(gone), tuple(new))
