@@ -73,8 +73,11 @@ class IpvsProxier(Proxier[IpvsPart]):
                     for text in entries
                 }
                 continue
+            kind = SET_TYPES[name]
+            # a bitmap of ports is of no family, which reads as IPv4
             new = Ipset(
-                name=set_name(name, self.family), type=SET_TYPES[name], family=self.family, entries=tuple(entries),
+                name=set_name(name, self.family), type=kind, family=4 if kind == "bitmap:port" else self.family,
+                entries=tuple(entries),
                 owner=self.config.owner, why=why,
             )  # fmt: skip
             if self._sets.get(name) != new:
@@ -155,5 +158,6 @@ class IpvsProxier(Proxier[IpvsPart]):
 
 
 def _halves(text: str) -> list[str]:
-    """A set of networks knows no /0: it is two halves."""
-    return {"0.0.0.0/0": ["0.0.0.0/1", "128.0.0.0/1"], "::/0": ["::/1", "8000::/1"]}.get(text, [text])
+    """A prefix as a set of networks has it: /0 is two halves, and one of full length the address alone."""
+    whole = {"0.0.0.0/0": ["0.0.0.0/1", "128.0.0.0/1"], "::/0": ["::/1", "8000::/1"]}
+    return whole.get(text) or [text.removesuffix("/128" if ":" in text else "/32")]
