@@ -25,8 +25,10 @@ JUMPS = {
     "filter-prerouting": ("ct state new jump firewall-check",),
     "filter-input": ("ct state new jump nodeport-endpoints-check", "ct state new jump service-endpoints-check"),
     "filter-forward": ("ct state new jump service-endpoints-check", "ct state new jump cluster-ips-check"),
-    "filter-output": ("ct state new jump service-endpoints-check", "ct state new jump firewall-check"),
-    "filter-output-post-dnat": ("ct state new jump cluster-ips-check",),
+    "filter-output": ("ct state new jump firewall-check",),
+    # behind the DNAT: what this node sends to a Service of Local policy takes the short way to any endpoint, and has
+    # another destination by now (S33); what nobody serves has not
+    "filter-output-post-dnat": ("ct state new jump service-endpoints-check", "ct state new jump cluster-ips-check"),
     "nat-prerouting": ("jump services",),
     "nat-output": ("jump services",),
     "nat-postrouting": ("jump masquerading",),
