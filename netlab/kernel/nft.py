@@ -12,6 +12,7 @@ from typing import Any
 
 from netlab.base.errors import KernelError, MachineError
 from netlab.kernel.commands import run_in
+from netlab.kernel.refusals import Whys
 from netlab.model.diff import Op
 from netlab.model.item import Item
 from netlab.model.nft import NftChain, NftElement, NftRule, NftSet, NftTable
@@ -27,6 +28,7 @@ _FAILED = re.compile(r"^/dev/stdin:(\d+):")
 
 def perform(netns: int, ops: Iterable[Op]) -> None:
     """Carry operations on nftables items out, all or none. KernelError names the line that was refused."""
+    ops = list(ops)
     text = script(ops)
     if not text.strip():
         return
@@ -39,7 +41,9 @@ def perform(netns: int, ops: Iterable[Op]) -> None:
     number = _FAILED.match(said)
     lines = text.splitlines()
     line = lines[int(number[1]) - 1] if number and 0 < int(number[1]) <= len(lines) else ""
-    raise KernelError(f"nft: {line}: {said}" if line else f"nft: {said}", item=line)
+    why = Whys(ops).get(line, "")
+    because = f" (wanted by {why})" if why else ""
+    raise KernelError(f"nft: {line}{because}: {said}" if line else f"nft: {said}", item=line)
 
 
 def read(netns: int | str) -> list[Item]:
