@@ -27,6 +27,8 @@ COMMANDS = {
     "exercise": Entry("netlab.cli.exercise:exercise", "Exercises on a lab: start, hints, grading, solution."),
     "doctor": Entry("netlab.cli.doctor:doctor", "What this machine can do, and what brings the rest."),
     "flanneld": Entry("netlab.cli.flanneld:flanneld", "Be a node of a flannel network (what labs run in their nodes)."),
+    "rules": Entry("netlab.cli.rules:rules", "Services and policies as rules, and a packet's way through them."),
+    "policy": Entry("netlab.cli.policy:policy", "Who reaches whom under NetworkPolicies, and which one decides."),
     "vm": Entry("netlab.cli.vm:vm", "Run a command on another kernel, in a VM over this machine's files."),
     "bench": Entry("netlab.cli.bench:bench", "Measure netlab beside the tools it is compared with."),
     "completion": Entry("netlab.cli.completion:completion", "Print the completion script of your shell."),
