@@ -89,6 +89,8 @@ class Net:
         far: dict[str, list[Item]] = {switch: [LO, Link(name="br0", kind=Bridge())]}
         blocks = {node: ip_network(f"{pod.ip}/24", strict=False) for node in self.nodes for pod in self.pods if pod.node == node}
         quiet = [Sysctl(name=f"net/ipv4/conf/{d}/rp_filter", value="0") for d in ("all", "default")]
+        # many clients are refused at once, and the kernel would keep most of the refusals to itself
+        quiet.append(Sysctl(name="net/ipv4/icmp_ratelimit", value="0"))
         for node, ip in [*self.nodes.items(), ("ext", "192.168.0.254")]:
             far[switch].append(Link(name=f"v-{node}", kind=Veth("eth0", self.ns(node)), master="br0"))
             far[self.ns(node)] = [
@@ -166,7 +168,7 @@ class Net:
 
     # -- clients
 
-    def ask(self, requests: Sequence[tuple[str, str, str, int]], *, source: str | None = None) -> list[Any]:
+    def ask(self, requests: Sequence[tuple[str, str, str, int]]) -> list[Any]:
         """All at once: (namespace's short name, address, protocol, port) to `(pod, client's address)`, `refused`, `drop`."""
         answers: list[Any] = [None] * len(requests)
         chosen = selectors.DefaultSelector()
@@ -175,8 +177,8 @@ class Net:
             with netns.entered(self.ns(name)):
                 kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
                 sock = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK)
-            if source:
-                sock.bind((source, 0))
+            if name == "ext":
+                sock.bind((OUTSIDE, 0))
             code = sock.connect_ex((dst, port))
             if code not in (0, errno.EINPROGRESS):
                 answers[at] = "refused"
