@@ -87,7 +87,12 @@ class Net:
     def _states(self) -> dict[str, HostState]:
         switch = self.ns("sw")
         far: dict[str, list[Item]] = {switch: [LO, Link(name="br0", kind=Bridge())]}
-        blocks = {node: ip_network(f"{pod.ip}/24", strict=False) for node in self.nodes for pod in self.pods if pod.node == node}
+        blocks = {
+            node: ip_network(f"{pod.ip}/24", strict=False)
+            for node in self.nodes
+            for pod in self.pods
+            if pod.node == node
+        }
         quiet = [Sysctl(name=f"net/ipv4/conf/{d}/rp_filter", value="0") for d in ("all", "default")]
         # many clients are refused at once, and the kernel would keep most of the refusals to itself
         quiet.append(Sysctl(name="net/ipv4/icmp_ratelimit", value="0"))

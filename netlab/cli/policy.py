@@ -119,7 +119,9 @@ def _explain(
     for number, protocol in ports:
         outcome = _ask(objects, world, source, target, number, protocol)
         allowed = [
-            step.why for step in outcome.steps if step.chain.startswith(("NETPOL-IN-", "NETPOL-EG-")) and "mark" in step.effect
+            step.why
+            for step in outcome.steps
+            if step.chain.startswith(("NETPOL-IN-", "NETPOL-EG-")) and "mark" in step.effect
         ]
         listed.append((number, protocol, outcome, list(dict.fromkeys(allowed))))
     if as_json:

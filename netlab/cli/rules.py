@@ -42,7 +42,7 @@ def rules() -> None:
 @click.option("--policies/--no-policies", default=True, help="Whether NetworkPolicies are compiled, too.")
 @click.option("--why", is_flag=True, help="One command per line, each with the object that asks for it.")
 @output.json_option
-def compile(  # noqa: A001 - the verb's name
+def compile(
     files: tuple[Path, ...],
     name: str,
     mode: Literal["iptables", "ipvs", "nftables"],
@@ -84,13 +84,17 @@ def compile(  # noqa: A001 - the verb's name
 )
 @manifests.FILES
 @click.option("--from", "source", required=True, metavar="PLACE", help="A pod, node:NAME, or an address[@node].")
-@click.option("--to", "destination", required=True, metavar="PLACE:PORT", help="service:port, pod/NAME:port, address:port.")
+@click.option(
+    "--to", "destination", required=True, metavar="PLACE:PORT", help="service:port, pod/NAME:port, address:port."
+)
 @click.option("--protocol", type=click.Choice(["tcp", "udp", "sctp"]), default="tcp", show_default=True)
 @manifests.MODE
 @manifests.proxy_options
 @_FAMILY
 @click.option("--all", "every", is_flag=True, help="Every way that chance can take, with its probability.")
-@click.option("--choose", type=click.IntRange(0), multiple=True, metavar="N", help="The dice: each throw in turn, from 0.")
+@click.option(
+    "--choose", type=click.IntRange(0), multiple=True, metavar="N", help="The dice: each throw in turn, from 0."
+)
 @click.option("--established", is_flag=True, help="Not the first packet of its connection.")
 @output.json_option
 def walk(

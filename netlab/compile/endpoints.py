@@ -73,8 +73,8 @@ def slices(service: Service, pods: Iterable[Pod], nodes: Mapping[str, Node] | No
                 groups.setdefault(ports, []).append(_endpoint(service, pod, address, nodes.get(pod.node)))
         # without any pod there is exactly one slice, with no endpoints and no ports, so that readers see "none"
         for ports, endpoints in groups.items() or [((), [])]:
-            for at in range(0, max(1, len(endpoints)), SLICE_MAX):
-                out.append(_slice(service, family, ports, endpoints[at : at + SLICE_MAX]))
+            starts = range(0, max(1, len(endpoints)), SLICE_MAX)
+            out += [_slice(service, family, ports, endpoints[at : at + SLICE_MAX]) for at in starts]
     return out
 
 
@@ -87,7 +87,12 @@ def _endpoint(service: Service, pod: Pod, address: str, node: Node | None) -> di
             "serving": serving,
             "terminating": pod.terminating,
         },
-        "targetRef": {"kind": "Pod", "namespace": pod.namespace, "name": pod.name, **({"uid": pod.uid} if pod.uid else {})},
+        "targetRef": {
+            "kind": "Pod",
+            "namespace": pod.namespace,
+            "name": pod.name,
+            **({"uid": pod.uid} if pod.uid else {}),
+        },
     }
     if pod.node:
         endpoint["nodeName"] = pod.node

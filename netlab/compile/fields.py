@@ -14,6 +14,7 @@ T = TypeVar("T")
 _NAMES = {str: "text", int: "a number", dict: "a mapping", list: "a list", bool: "true or false"}
 #: what the API allows in names, and a comment or a chain's name can hold without quoting
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_ABSENT: dict[str, Any] = {}
 PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 
 
@@ -63,8 +64,8 @@ class Fields:
 
     def sub(self, key: str) -> Fields | None:
         """The mapping at `key`, None if there is none."""
-        value = self.get(key, dict, None)  # type: ignore[arg-type]
-        if value is None:
+        value = self.get(key, dict, _ABSENT)
+        if value is _ABSENT:
             return None
         return Fields(value, self.manifest, self.problems, self.what, (*self.path, *key.split(".")))
 

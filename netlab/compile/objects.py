@@ -116,7 +116,7 @@ class ContainerPort(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod. ips: of any family, empty before it has one; finished: Succeeded or Failed, so that its IP may be reused."""
+    """A pod. ips: of any family, empty before it has one; finished: Succeeded or Failed: its IP may be reused."""
 
     namespace: str
     name: str

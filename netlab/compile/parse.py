@@ -48,7 +48,9 @@ def objects(manifests: Iterable[Manifest | Mapping[str, Any]]) -> Objects:
         data = manifest.data
         if not isinstance(data, dict) or not isinstance(data.get("kind"), str):
             problems.append(
-                Problem(manifest.place() or "an object", "expected an API object", "it needs apiVersion, kind, metadata")
+                Problem(
+                    manifest.place() or "an object", "expected an API object", "it needs apiVersion, kind, metadata"
+                )
             )
             continue
         kind = data["kind"]
@@ -122,16 +124,17 @@ def _service(f: Fields) -> Service:
     seen: set[tuple[str, int]] = set()
     for port in ports:
         if len(ports) > 1 and not port.name:
-            f.complain("spec.ports", f"has no name for port {port.port}", "every port needs one where there are several")
+            f.complain(
+                "spec.ports", f"has no name for port {port.port}", "every port needs one where there are several"
+            )
         if (port.protocol, port.port) in seen:
             f.complain("spec.ports", f"has port {port.port}/{port.protocol} twice", "remove one of the two")
         seen.add((port.protocol, port.port))
     if kind == "ExternalName" and not f.get("spec.externalName", str, ""):
         f.complain("spec.externalName", "is missing", "an ExternalName Service needs the name that it stands for")
-    balancers = []
-    for ingress in f.within("status.loadBalancer.ingress"):
-        if ingress.get("ipMode", str, "VIP") == "VIP":
-            balancers.append(ingress.address("ip"))
+    balancers = [
+        i.address("ip") for i in f.within("status.loadBalancer.ingress") if i.get("ipMode", str, "VIP") == "VIP"
+    ]
     ranges = (f.network("spec.loadBalancerSourceRanges", r) for r in f.texts("spec.loadBalancerSourceRanges"))
     annotations = f.labels("metadata.annotations")
     hints = annotations.get("service.kubernetes.io/topology-mode", "").lower() == "auto"

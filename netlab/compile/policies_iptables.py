@@ -21,7 +21,7 @@ from netlab.compile.objects import LABEL_NAMESPACE, NetworkPolicy, Objects, Peer
 from netlab.compile.proxier import Step
 from netlab.compile.proxying import Family
 from netlab.compile.services_iptables import base32
-from netlab.model import Chain, HostState, IptablesRule, Ipset, Item, Sysctl
+from netlab.model import Chain, HostState, Ipset, IptablesRule, Item, Sysctl
 from netlab.model.item import Key
 
 ENTRY = "NETPOL-FORWARD"
@@ -243,7 +243,7 @@ class _Compilation:
         return "", f"-m set --match-set {name} {word}"
 
     def _port(self, port: PolicyPort, sets: dict[str, Wanted]) -> tuple[str, str]:
-        """(-p protocol, matches) for one port; a named one is looked up at the destination, by name and protocol (N8)."""
+        """(-p protocol, matches) for one port; a named one is the destination's, by name and protocol (N8)."""
         proto = f"-p {port.protocol}"
         if port.port is None:
             return proto, ""

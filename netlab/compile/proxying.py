@@ -136,9 +136,7 @@ def ip_of(endpoint: str) -> str:
     return endpoint.rpartition(":")[0].strip("[]")
 
 
-def ports_of(
-    service: Service, slices: Sequence[EndpointSlice], config: ProxyConfig, family: Family
-) -> list[Port]:
+def ports_of(service: Service, slices: Sequence[EndpointSlice], config: ProxyConfig, family: Family) -> list[Port]:
     """Every port of a Service in one family, with its endpoints as this node sees them. Empty if it is not proxied."""
     if not proxied(service):
         return []

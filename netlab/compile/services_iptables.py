@@ -151,9 +151,7 @@ class _Compiling:
             self.seps[endpoint] = "KUBE-SEP-" + base32(more.digest())
 
     def chain(self, name: str, rules: Iterable[IptablesRule]) -> None:
-        self.own.append(
-            Chain.trusted(self.family, "nat", name, tuple(rules), self.config.owner, self.port.why)
-        )
+        self.own.append(Chain.trusted(self.family, "nat", name, tuple(rules), self.config.owner, self.port.why))
 
     def run(self) -> None:
         port, why = self.port, self.port.why
@@ -272,9 +270,7 @@ class _Compiling:
             # a node that sends to the balancer's address may have it as its source, when it is on lo
             for address in port.balancer_ips:
                 yield _rule(f"-s {address}{self.host} {note} -j {ext}", why)
-        yield _rule(
-            f'-m comment --comment "other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL"', why
-        )
+        yield _rule(f'-m comment --comment "other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL"', why)
 
     def endpoints(self) -> None:
         """KUBE-SEP, one per endpoint: masquerade what it sends to itself, and DNAT."""

@@ -141,9 +141,7 @@ class IpvsProxier(Proxier[IpvsPart]):
             yield self._server(port, ip, port.node_port, port.outside or port.cluster)
 
     def _server(self, port: Port, address: str, number: int, endpoints: Sequence[str]) -> IpvsService:
-        destinations = tuple(
-            IpvsDestination(ip_address(ip_of(e)), int(e.rpartition(":")[2])) for e in endpoints
-        )
+        destinations = tuple(IpvsDestination(ip_address(ip_of(e)), int(e.rpartition(":")[2])) for e in endpoints)
         return IpvsService(
             protocol=cast(Literal["tcp", "udp", "sctp"], port.protocol), address=ip_address(address), port=number,
             scheduler=self.config.scheduler, persistence=port.affinity, destinations=destinations,

@@ -202,7 +202,9 @@ class _Compiling:
         """endpoint-: masquerade what it sends to itself, remember the client, DNAT."""
         port, ip = self.port, self.family
         address = endpoint.rpartition(":")[0].strip("[]")
-        rules = [NftRule(f"{ip} saddr {address} jump mark-for-masquerade", f"{port.why}: an endpoint that calls itself")]
+        rules = [
+            NftRule(f"{ip} saddr {address} jump mark-for-masquerade", f"{port.why}: an endpoint that calls itself")
+        ]
         if port.affinity:
             self.own.append(
                 NftSet(
@@ -213,6 +215,4 @@ class _Compiling:
             )  # fmt: skip
             rules.append(NftRule(f"update @affinity-{name} {{ {ip} saddr }}", f"{port.why}: session affinity"))
         rules.append(NftRule(f"meta l4proto {port.protocol} dnat to {endpoint}", port.why))
-        self.own.append(
-            NftChain.trusted(ip, TABLE, f"endpoint-{name}", tuple(rules), self.config.owner, port.why)
-        )
+        self.own.append(NftChain.trusted(ip, TABLE, f"endpoint-{name}", tuple(rules), self.config.owner, port.why))

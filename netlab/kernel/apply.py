@@ -158,7 +158,7 @@ class DaemonKernel(Kernel):
         new = HostState(tuple(item for item in wanted if id(item) not in before))
         if not all(isinstance(item, Route | Neighbour | Fdb) for item in (*gone, *new)):
             return self.apply(netns, owner, wanted)
-        return self._perform(netns, owner, plan(gone, new, was=gone), gone, new)
+        return self._perform(netns, owner, plan(gone, new, was=gone), gone.items, new.items)
 
     def step(self, netns: str, owner: str, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
         """A change that the owner hands over: items that were and are no more, or not as they are; and the new.
@@ -205,9 +205,7 @@ class DaemonKernel(Kernel):
             self.ledger.save(owner, Claims(claims.states, {**claims.before, netns: before}))
         return plan(actual, wanted, was=was, before=before)
 
-    def _perform(
-        self, netns: str, owner: str, ops: list[Op], gone: Iterable[Item], new: Collection[Item]
-    ) -> list[Op]:
+    def _perform(self, netns: str, owner: str, ops: list[Op], gone: Iterable[Item], new: Collection[Item]) -> list[Op]:
         if ops:
             orders = {item.order for item in new}
             self._notes.note(owner, netns, added=map(claimed, new))

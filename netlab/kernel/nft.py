@@ -83,9 +83,7 @@ def parse(text: str) -> list[Item]:
 def _chain(table: tuple[Any, str], name: str, body: list[str]) -> NftChain:
     hook = _HOOK.fullmatch(body[0]) if body else None
     rules = tuple(NftRule(line) for line in (body[1:] if hook else body))
-    values: Any = (
-        {"type": hook[1], "hook": hook[2], "priority": int(hook[3]), "policy": hook[4]} if hook else {}
-    )
+    values: Any = {"type": hook[1], "hook": hook[2], "priority": int(hook[3]), "policy": hook[4]} if hook else {}
     return NftChain(family=table[0], table=table[1], name=name, rules=rules, **values)
 
 

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from netlab.model.item import Item, Key
 
@@ -240,11 +240,11 @@ class IptablesRule(_Written):
         _set_why(rule, why)
         return rule
 
-    def __getattr__(self, name: str) -> tuple[str, ...]:
+    def __getattr__(self, name: str) -> Any:
         # reached only where the slot is empty: a trusted rule whose words nobody has asked for yet
         if name != "args":
             raise AttributeError(name)
-        text = self._line
+        text: str = self._line
         try:
             args = canonical(words(text))
         except ValueError:
@@ -256,10 +256,11 @@ class IptablesRule(_Written):
     def line(self) -> str:
         """The arguments as one line of an iptables-restore file."""
         try:
-            return self._line
+            line: str = self._line
         except AttributeError:
-            object.__setattr__(self, "_line", quoted(self.args))
-            return self._line
+            line = quoted(self.args)
+            object.__setattr__(self, "_line", line)
+        return line
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, IptablesRule):
@@ -278,8 +279,8 @@ class IptablesRule(_Written):
 
 # the slots' own setters: a frozen dataclass is else set through object.__setattr__, at three times the price
 _new_rule = object.__new__
-_set_line = _Written._line.__set__  # type: ignore[attr-defined]
-_set_why = IptablesRule.why.__set__  # type: ignore[attr-defined]
+_set_line = vars(_Written)["_line"].__set__
+_set_why = vars(IptablesRule)["why"].__set__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""nftables as values: tables, sets and maps, chains of rules, in the spelling of `nft -s -y list`, so that text compares.
+"""nftables as values: tables, sets, maps and chains of rules, in the spelling of `nft -s -y list`: text compares.
 
 A table belongs to its owner whole, with all that is in it: nothing of nftables is shared. The kernel takes changes in
 transactions, so all items of a plan go in one. Facts: nft(8), nftables 1.0.6.
@@ -193,7 +193,9 @@ NFT = (NftTable, NftSet, NftChain)
 
 def _check_name(name: str) -> None:
     if not name or len(name.encode()) > NAME_MAX or any(c.isspace() or c in '";{}' for c in name):
-        raise ValueError(f"nft name {name!r} must have 1 to {NAME_MAX} bytes, no white space, quote, brace or semicolon")
+        raise ValueError(
+            f"nft name {name!r} must have 1 to {NAME_MAX} bytes, no white space, quote, brace or semicolon"
+        )
 
 
 def listing(items: Iterable[Item]) -> str:

@@ -147,5 +147,3 @@ def test_random_policies(net: Net) -> None:
         judge(net, made)
 
     holds()
-
-

@@ -37,9 +37,7 @@ def net(request: pytest.FixtureRequest) -> Iterator[tuple[Net, Mode]]:
         yield made, mode
 
 
-def judge(
-    where: tuple[Net, Mode], made: list[dict[str, Any]], *, config: ProxyConfig | None = None
-) -> None:
+def judge(where: tuple[Net, Mode], made: list[dict[str, Any]], *, config: ProxyConfig | None = None) -> None:
     """Apply, then hold every client's every target against the simulator and the oracle."""
     net, mode = where
     pods = worlds.nine()
@@ -87,7 +85,10 @@ def _compare(net: Net, simulated: Any, oracle: Cluster, pods: list[dict[str, Any
                 continue
             # masquerading gives a node's own packets an address of the same node, which the backend cannot tell
             told = place.kind != "node"
-            seen = {(k[1].removeprefix("pod ").replace("/", "-"), k[3] and told) if k[0] == "delivered" else _word(k[0]) for k in keys}
+            seen = {
+                (k[1].removeprefix("pod ").replace("/", "-"), k[3] and told) if k[0] == "delivered" else _word(k[0])
+                for k in keys
+            }
             tries = 1 if len(seen) == 1 else TRIES // 3 * len(seen)
             asked += [(name, dst, proto, port)] * tries
             groups += [len(wanted)] * tries
@@ -139,19 +140,35 @@ def service(name: str = "web", **spec: Any) -> dict[str, Any]:
     status = spec.pop("status", {})
     ports = [{"name": "p", "port": 80, "targetPort": 80}]
     whole = {"clusterIP": "10.96.0.20", "selector": {"app": "x"}, "ports": ports, **spec}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "x", "name": name}, "spec": whole, "status": status}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"namespace": "x", "name": name},
+        "spec": whole,
+        "status": status,
+    }
 
 
-def endpoints(*letters: str, name: str = "web", port: str = "p", proto: str = "TCP", number: int = 80, **conditions: bool) -> dict[str, Any]:
+def endpoints(
+    *letters: str, name: str = "web", port: str = "p", proto: str = "TCP", number: int = 80, **conditions: bool
+) -> dict[str, Any]:
     pods = {p["metadata"]["name"]: p for p in worlds.nine() if p["metadata"]["namespace"] == "x"}
     listed = [
-        {"addresses": [pods[one]["status"]["podIP"]], "nodeName": pods[one]["spec"]["nodeName"], "conditions": conditions}
+        {
+            "addresses": [pods[one]["status"]["podIP"]],
+            "nodeName": pods[one]["spec"]["nodeName"],
+            "conditions": conditions,
+        }
         for one in letters
     ]
     meta = {"namespace": "x", "name": f"{name}-{port}", "labels": {"kubernetes.io/service-name": name}}
     return {
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "metadata": meta,
-        "ports": [{"name": port, "protocol": proto, "port": number}], "endpoints": listed,
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "addressType": "IPv4",
+        "metadata": meta,
+        "ports": [{"name": port, "protocol": proto, "port": number}],
+        "endpoints": listed,
     }
 
 

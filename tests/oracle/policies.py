@@ -41,7 +41,9 @@ class Cluster:
     def __init__(self, objects: Sequence[Obj]) -> None:
         self.pods = [o for o in objects if o["kind"] == "Pod"]
         self.policies = [o for o in objects if o["kind"] == "NetworkPolicy"]
-        self.spaces = {o["metadata"]["name"]: o["metadata"].get("labels") or {} for o in objects if o["kind"] == "Namespace"}
+        self.spaces = {
+            o["metadata"]["name"]: o["metadata"].get("labels") or {} for o in objects if o["kind"] == "Namespace"
+        }
 
     def space_labels(self, name: str) -> dict[str, str]:
         return {"kubernetes.io/metadata.name": name, **self.spaces.get(name, {})}

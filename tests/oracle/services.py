@@ -29,7 +29,9 @@ class Cluster:
     def __init__(self, objects: Sequence[Obj], *, cidr: str | None, mode: str, masquerade_all: bool = False) -> None:
         self.objects, self.mode, self.all = objects, mode, masquerade_all
         self.cidr = ipaddress.ip_network(cidr) if cidr else None
-        self.nodes = {o["metadata"]["name"]: o["status"]["addresses"][0]["address"] for o in objects if o["kind"] == "Node"}
+        self.nodes = {
+            o["metadata"]["name"]: o["status"]["addresses"][0]["address"] for o in objects if o["kind"] == "Node"
+        }
         self.pods = {o["status"]["podIP"]: o for o in objects if o["kind"] == "Pod"}
         self.services = [o for o in objects if o["kind"] == "Service" and self.served(o)]
 
@@ -38,7 +40,11 @@ class Cluster:
         labels = service["metadata"].get("labels") or {}
         if "service.kubernetes.io/service-proxy-name" in labels or "service.kubernetes.io/headless" in labels:
             return False  # S64
-        return service["spec"].get("type") != "ExternalName" and service["spec"].get("clusterIP") not in (None, "", "None")
+        return service["spec"].get("type") != "ExternalName" and service["spec"].get("clusterIP") not in (
+            None,
+            "",
+            "None",
+        )
 
     # -- endpoints
 
@@ -65,7 +71,12 @@ class Cluster:
                         "serving": c.get("serving") is not False,
                         "terminating": c.get("terminating") is True,
                     }
-                    found[e["addresses"][0], p["port"]] = (e["addresses"][0], p["port"], e.get("nodeName", ""), conditions)
+                    found[e["addresses"][0], p["port"]] = (
+                        e["addresses"][0],
+                        p["port"],
+                        e.get("nodeName", ""),
+                        conditions,
+                    )
         return list(found.values())
 
     @staticmethod

@@ -15,7 +15,9 @@ OUTSIDE = "203.0.113.9"
 def node(name: str) -> dict[str, Any]:
     number = NODES.index(name) + 1
     return {
-        "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name},
         "spec": {"podCIDR": f"10.244.{number}.0/24"},
         "status": {"addresses": [{"type": "InternalIP", "address": NODE_IPS[name]}]},
     }
@@ -24,18 +26,25 @@ def node(name: str) -> dict[str, Any]:
 def pod(space: str, name: str, where: str, ip: str, **more: Any) -> dict[str, Any]:
     ports = more.get("ports") or []
     return {
-        "apiVersion": "v1", "kind": "Pod",
+        "apiVersion": "v1",
+        "kind": "Pod",
         "metadata": {"namespace": space, "name": name, "labels": more.get("labels") or {"pod": name}},
         "spec": {
-            "nodeName": where, "hostNetwork": more.get("host", False),
-            "containers": [{"name": "c", "ports": [{"name": n, "containerPort": p, "protocol": q} for n, p, q in ports]}],
+            "nodeName": where,
+            "hostNetwork": more.get("host", False),
+            "containers": [
+                {"name": "c", "ports": [{"name": n, "containerPort": p, "protocol": q} for n, p, q in ports]}
+            ],
         },
         "status": {"podIP": ip, "podIPs": [{"ip": ip}], "phase": more.get("phase", "Running")},
     }
 
 
 def namespaces() -> list[dict[str, Any]]:
-    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n, "labels": dict(l)}} for n, l in SPACES.items()]
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n, "labels": dict(labels)}}
+        for n, labels in SPACES.items()
+    ]
 
 
 def nine(spread: bool = True) -> list[dict[str, Any]]:
@@ -54,21 +63,36 @@ def nine(spread: bool = True) -> list[dict[str, Any]]:
 
 _LABELS = st.sampled_from([{}, {"pod": "a"}, {"pod": "b"}, {"pod": "nobody"}])
 _TERMS = st.one_of(
-    st.builds(lambda k, v: {"key": k, "operator": "In", "values": v}, st.sampled_from(["pod", "team"]), st.lists(st.sampled_from("abcxy"), min_size=1, max_size=2)),
-    st.builds(lambda k, v: {"key": k, "operator": "NotIn", "values": v}, st.sampled_from(["pod", "team", "none"]), st.lists(st.sampled_from("abcxy"), min_size=1, max_size=2)),
-    st.builds(lambda k, o: {"key": k, "operator": o}, st.sampled_from(["pod", "team", "env"]), st.sampled_from(["Exists", "DoesNotExist"])),
+    st.builds(
+        lambda k, v: {"key": k, "operator": "In", "values": v},
+        st.sampled_from(["pod", "team"]),
+        st.lists(st.sampled_from("abcxy"), min_size=1, max_size=2),
+    ),
+    st.builds(
+        lambda k, v: {"key": k, "operator": "NotIn", "values": v},
+        st.sampled_from(["pod", "team", "none"]),
+        st.lists(st.sampled_from("abcxy"), min_size=1, max_size=2),
+    ),
+    st.builds(
+        lambda k, o: {"key": k, "operator": o},
+        st.sampled_from(["pod", "team", "env"]),
+        st.sampled_from(["Exists", "DoesNotExist"]),
+    ),
 )
 
 
 def selectors(labels: st.SearchStrategy[dict[str, str]]) -> st.SearchStrategy[dict[str, Any]]:
     return st.builds(
         lambda a, b: {**({"matchLabels": a} if a else {}), **({"matchExpressions": b} if b else {})},
-        labels, st.lists(_TERMS, max_size=1),
+        labels,
+        st.lists(_TERMS, max_size=1),
     )
 
 
 _PODS = selectors(_LABELS)
-_SPACES = selectors(st.sampled_from([{}, {"team": "x"}, {"team": "y"}, {"env": ""}, {"kubernetes.io/metadata.name": "z"}]))
+_SPACES = selectors(
+    st.sampled_from([{}, {"team": "x"}, {"team": "y"}, {"env": ""}, {"kubernetes.io/metadata.name": "z"}])
+)
 _BLOCKS = st.builds(
     lambda c, e: {"ipBlock": {"cidr": c, **({"except": e} if e else {})}},
     st.sampled_from(["0.0.0.0/0", "10.244.0.0/16", "192.168.0.0/24"]),
@@ -132,7 +156,9 @@ def services(draw: st.DrawFn) -> list[dict[str, Any]]:
             for at, port in enumerate(ports):
                 port["nodePort"] = 30000 + 10 * number + at
         spec: dict[str, Any] = {
-            "type": kind, "clusterIP": f"10.96.0.{10 + number}", "ports": ports,
+            "type": kind,
+            "clusterIP": f"10.96.0.{10 + number}",
+            "ports": ports,
             "internalTrafficPolicy": draw(st.sampled_from(["Cluster", "Local"])),
         }
         status: dict[str, Any] = {}
@@ -144,13 +170,24 @@ def services(draw: st.DrawFn) -> list[dict[str, Any]]:
                 status["loadBalancer"]["ingress"][0]["ipMode"] = "Proxy"
             if draw(st.booleans()):
                 spec["loadBalancerSourceRanges"] = draw(
-                    st.lists(st.sampled_from(["203.0.113.0/24", " 192.168.0.1/32", "10.244.2.0/24", "8.8.8.0/24"]), min_size=1, max_size=2, unique=True)
+                    st.lists(
+                        st.sampled_from(["203.0.113.0/24", " 192.168.0.1/32", "10.244.2.0/24", "8.8.8.0/24"]),
+                        min_size=1,
+                        max_size=2,
+                        unique=True,
+                    )
                 )
         if kind != "ClusterIP" or "externalIPs" in spec:
             spec["externalTrafficPolicy"] = draw(st.sampled_from(["Cluster", "Local"]))
         labels = {"service.kubernetes.io/service-proxy-name": "other"} if draw(st.integers(0, 9)) == 0 else {}
         found.append(
-            {"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "x", "name": name, "labels": labels}, "spec": spec, "status": status}
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"namespace": "x", "name": name, "labels": labels},
+                "spec": spec,
+                "status": status,
+            }
         )
         for part in range(draw(st.integers(0, 2))):
             endpoints = []
@@ -160,16 +197,27 @@ def services(draw: st.DrawFn) -> list[dict[str, Any]]:
                     conditions = {k: draw(flag) for k in ("ready", "serving")}
                     conditions["terminating"] = draw(st.sampled_from([True, False, None]))
                     endpoints.append(
-                        {"addresses": [ip], "nodeName": where, "conditions": {k: v for k, v in conditions.items() if v is not None}}
+                        {
+                            "addresses": [ip],
+                            "nodeName": where,
+                            "conditions": {k: v for k, v in conditions.items() if v is not None},
+                        }
                     )
             named = [{"name": p["name"], "protocol": p["protocol"], "port": 8000 + part + p["port"]} for p in ports]
             if draw(st.integers(0, 9)) == 0:
                 named[0].pop("port")
             found.append(
                 {
-                    "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-                    "metadata": {"namespace": "x", "name": f"{name}-{part}", "labels": {"kubernetes.io/service-name": name}},
-                    "ports": named, "endpoints": endpoints,
+                    "apiVersion": "discovery.k8s.io/v1",
+                    "kind": "EndpointSlice",
+                    "addressType": "IPv4",
+                    "metadata": {
+                        "namespace": "x",
+                        "name": f"{name}-{part}",
+                        "labels": {"kubernetes.io/service-name": name},
+                    },
+                    "ports": named,
+                    "endpoints": endpoints,
                 }
             )
     return found

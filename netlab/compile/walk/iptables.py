@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from netlab.compile.walk.packet import ACCEPT, DROP, REJECT, Journey, Step, UnknownRule, address, network
-from netlab.model import Chain, HostState, IptablesRule, Ipset
+from netlab.model import Chain, HostState, Ipset, IptablesRule
 
 #: what a rule's target says: go on, leave the chain, or a verdict
 _NEXT, _RETURN = "next", "return"

@@ -23,9 +23,7 @@ class NftEngine:
         wanted = ("ip" if family == 4 else "ip6", "inet")
         self.chains = {(c.table, c.name): c for c in state.all(NftChain) if c.family in wanted}
         self.sets = {(s.table, s.name): s for s in state.all(NftSet) if s.family in wanted}
-        self._maps = {
-            key: {element.key: element.value for element in item.elements} for key, item in self.sets.items()
-        }
+        self._maps = {key: {element.key: element.value for element in item.elements} for key, item in self.sets.items()}
         #: base chains by hook, in order of priority
         self.hooks: dict[str, list[NftChain]] = {}
         for chain in sorted((c for c in self.chains.values() if c.hook), key=lambda c: c.priority):
@@ -188,5 +186,5 @@ def _mark(journey: Journey, words: Iterator[str], tell) -> bool:  # type: ignore
         packet.mark = packet.mark | number if how == "|" else packet.mark ^ number
         tell(f"mark {packet.mark:#x}")
         return True
-    mask, compare, value = int(next(words), 0), next(words), int(next(words), 0)
-    return (packet.mark & mask == value) == (compare == "==")
+    mask, compare, wanted = int(next(words), 0), next(words), int(next(words), 0)
+    return (packet.mark & mask == wanted) == (compare == "==")

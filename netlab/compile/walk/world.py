@@ -50,7 +50,7 @@ class _Node:
         self.local = frozenset([*self.ips, *dummies])
         self.iptables = IptablesEngine(state, family)
         self.nft = NftEngine(state, family)
-        self.ipvs = {
+        self.ipvs: dict[tuple[str, str, int], IpvsService] = {
             (s.protocol, str(s.address), s.port): s for s in state.all(IpvsService) if s.address.version == family
         }
 
@@ -89,9 +89,7 @@ class World:
             if dice.probability > 0:
                 yield outcome
 
-    def walk(
-        self, start: Place, packet: Packet, *, dice: Dice | None = None, memory: Memory | None = None
-    ) -> Outcome:
+    def walk(self, start: Place, packet: Packet, *, dice: Dice | None = None, memory: Memory | None = None) -> Outcome:
         """Send one packet. From outside it enters the cluster at `start.node`."""
         dice, memory = dice or Dice(), memory or Memory()
         packet = replace(packet)

@@ -18,9 +18,7 @@ from netlab.compile.rules import Mode, completed, world
 from netlab.compile.walk import Packet, Place
 
 EXAMPLES = int(os.environ.get("NETLAB_EXAMPLES", "60"))
-relaxed = settings(
-    deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), max_examples=EXAMPLES
-)
+relaxed = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), max_examples=EXAMPLES)
 CIDR = "10.244.0.0/16"
 
 
@@ -89,9 +87,7 @@ def test_policies(spread: bool) -> None:
         parsed = completed(objects(listed))
         simulated = world(parsed, "iptables")
         oracle = PolicyOracle(listed)
-        sources = [
-            (Place("pod", p["metadata"]["name"], p["spec"]["nodeName"]), p["status"]["podIP"]) for p in pods
-        ]
+        sources = [(Place("pod", p["metadata"]["name"], p["spec"]["nodeName"]), p["status"]["podIP"]) for p in pods]
         sources += [(Place("node", n, n), ip) for n, ip in worlds.NODE_IPS.items()]
         sources.append((Place("outside", worlds.OUTSIDE, "n1"), worlds.OUTSIDE))
         targets = [p["status"]["podIP"] for p in pods] + [worlds.OUTSIDE, worlds.NODE_IPS["n2"]]
