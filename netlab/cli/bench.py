@@ -248,7 +248,15 @@ def rules(
             click.echo(f"{row.services} {row.mode}: {row.note}")
     click.echo()
     listed = [
-        (p.policies, p.pods, f"{p.compile:.3f}", f"{p.change:.3f}", f"{p.apply:.3f}", f"{p.one:.3f}", f"{p.rss / 1e6:.0f}")
+        (
+            p.policies,
+            p.pods,
+            f"{p.compile:.3f}",
+            f"{p.change:.3f}",
+            f"{p.apply:.3f}",
+            f"{p.one:.3f}",
+            f"{p.rss / 1e6:.0f}",
+        )
         for p in report.policies
     ]
     output.table(("policies", "pods", "compile s", "change s", "apply s", "one s", "MB"), listed)

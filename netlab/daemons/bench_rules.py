@@ -17,12 +17,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from netlab.base.errors import KernelError
-from netlab.compile.objects import Objects
+from netlab.compile.objects import EndpointSlice, Objects, Service
 from netlab.compile.parse import objects
 from netlab.compile.policies_iptables import PolicyCompiler, PolicyConfig
 from netlab.compile.proxier import Step
@@ -40,6 +40,7 @@ from netlab.model.diff import Change, Create, Delete, Op
 from netlab.model.nftscript import script
 from netlab.model.restore import restore_blocks
 
+T = TypeVar("T")
 ENDPOINTS = 10
 #: mode to (iptables variant, the floor's tool)
 MODES = {
@@ -215,7 +216,10 @@ def policy_objects(policies: int, pods: int) -> list[dict[str, Any]]:
         )
     for i in range(policies):
         rule = {
-            "from": [{"podSelector": {"matchLabels": {"app": f"app-{(i + 1) % 10}"}}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}],
+            "from": [
+                {"podSelector": {"matchLabels": {"app": f"app-{(i + 1) % 10}"}}},
+                {"ipBlock": {"cidr": "10.0.0.0/8"}},
+            ],
             "ports": [{"port": 80}, {"port": 443}],
         }
         found.append(
@@ -238,10 +242,24 @@ def _namespace(word: str) -> Iterator[str]:
         netns.delete(name)
 
 
-def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
+def _timed(function: Callable[..., T], *args: Any, **more: Any) -> tuple[float, T]:
     started = time.perf_counter()
-    value = function()
+    value = function(*args, **more)
     return time.perf_counter() - started, value
+
+
+def _load(proxier: Any, parsed: Objects) -> Step:
+    """Compile a cluster: a proxier, or a compiler of policies."""
+    proxier.load(parsed)
+    step: Step = proxier.step()
+    return step
+
+
+def _change(proxier: Any, service: Service, one: EndpointSlice) -> Step:
+    """One Service's endpoints are others."""
+    proxier.put(service.key, service, (one,))
+    step: Step = proxier.step()
+    return step
 
 
 def _ops(step: Step) -> list[Op]:
@@ -260,7 +278,7 @@ def _floor(where: str, mode: str, step: Step) -> float:
     tool = MODES[mode][1].split()
     total = 0.0
     for text in texts:
-        seconds, done = _timed(lambda text=text: run_in(where, tool, stdin=text, timeout=_TIMEOUT))
+        seconds, done = _timed(run_in, where, tool, stdin=text, timeout=_TIMEOUT)
         if done.returncode != 0:
             raise KernelError(f"{' '.join(tool)}: {done.stderr.strip()[:500]}")
         total += seconds
@@ -269,31 +287,25 @@ def _floor(where: str, mode: str, step: Step) -> float:
 
 def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
     data = service_objects(count)
-    parse, parsed = _timed(lambda: objects(data))
-    assert isinstance(parsed, Objects)
+    parse, parsed = _timed(objects, data)
     config = ProxyConfig(node="n1", cluster_cidrs=("10.128.0.0/9",))
     kind = NftProxier if mode == "nftables" else IptablesProxier
-    figures: dict[str, list[float]] = {name: [] for name in ("compile", "change", "apply", "apply_floor", "one", "one_floor")}
-    del data
+    figures: dict[str, list[float]] = {
+        name: [] for name in ("compile", "change", "apply", "apply_floor", "one", "one_floor")
+    }
     gc.collect()
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     items, note = 0, ""
     load = mode != "iptables-nft" or count <= NFT_LOAD_MAX or slow
     for _ in range(repeat):
         proxier = kind(config, 4)
 
-        def compiled(proxier: Any = proxier) -> Step:
-            proxier.load(parsed)
-            step: Step = proxier.step()
-            return step
-
-        seconds, whole = _timed(compiled)
+        seconds, whole = _timed(_load, proxier, parsed)
         figures["compile"].append(seconds)
         items = len(whole.new)
         with _namespace("ours") as ours, _namespace("floor") as floor:
             kernel = DaemonKernel(LinuxBackend(iptables=MODES[mode][0]), MemoryLedger())
             if load:
-                figures["apply"].append(_timed(lambda: kernel.step(ours, "bench", whole.gone, whole.new))[0])
+                figures["apply"].append(_timed(kernel.step, ours, "bench", whole.gone, whole.new)[0])
                 figures["apply_floor"].append(_floor(floor, mode, whole))
             else:
                 note = "a first load of this size takes minutes: --slow measures it"
@@ -301,21 +313,24 @@ def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
                 service, first = parsed.services[turn], parsed.slices[turn]
                 changed = replace(first, endpoints=first.endpoints[1:])
 
-                def change(service: Any = service, changed: Any = changed) -> Step:
-                    proxier.put(service.key, service, (changed,))
-                    return proxier.step()
-
-                seconds, step = _timed(change)
+                seconds, step = _timed(_change, proxier, service, changed)
                 figures["change"].append(seconds)
                 if load:
-                    figures["one"].append(_timed(lambda step=step: kernel.step(ours, "bench", step.gone, step.new))[0])
+                    figures["one"].append(_timed(kernel.step, ours, "bench", step.gone, step.new)[0])
                     figures["one_floor"].append(_floor(floor, mode, step))
         del proxier, whole
         gc.collect()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert peak >= base
     medians = {name: statistics.median(values) if values else None for name, values in figures.items()}
-    return {"mode": mode, "services": count, "parse": parse, **medians, "rss": peak * 1024, "items": items, "note": note}
+    return {
+        "mode": mode,
+        "services": count,
+        "parse": parse,
+        **medians,
+        "rss": peak * 1024,
+        "items": items,
+        "note": note,
+    }
 
 
 def _policies(count: int, pods: int, repeat: int) -> dict[str, Any]:
@@ -326,20 +341,16 @@ def _policies(count: int, pods: int, repeat: int) -> dict[str, Any]:
     for _ in range(repeat):
         compiler = PolicyCompiler(PolicyConfig(node="n1"), 4)
 
-        def compiled(what: Objects, compiler: PolicyCompiler = compiler) -> Step:
-            compiler.load(what)
-            return compiler.step()
-
-        seconds, whole = _timed(lambda: compiled(parsed))
+        seconds, whole = _timed(_load, compiler, parsed)
         figures["compile"].append(seconds)
         items = len(whole.new)
         less = replace(parsed, pods=parsed.pods[1:])
-        seconds, step = _timed(lambda: compiled(less))
+        seconds, step = _timed(_load, compiler, less)
         figures["change"].append(seconds)
         with _namespace("ours") as ours:
             kernel = DaemonKernel(LinuxBackend(iptables="legacy"), MemoryLedger())
-            figures["apply"].append(_timed(lambda: kernel.step(ours, "bench", whole.gone, whole.new))[0])
-            figures["one"].append(_timed(lambda step=step: kernel.step(ours, "bench", step.gone, step.new))[0])
+            figures["apply"].append(_timed(kernel.step, ours, "bench", whole.gone, whole.new)[0])
+            figures["one"].append(_timed(kernel.step, ours, "bench", step.gone, step.new)[0])
     medians = {name: statistics.median(values) for name, values in figures.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"policies": count, "pods": pods, **medians, "rss": peak, "items": items}

@@ -172,7 +172,6 @@ class DaemonKernel(Kernel):
         was = {item.order: item for item in gone}
         ops: list[Op] = []
         shared: list[Item] = []
-        last: list[Op] = []
         for item in new:
             old = was.pop(item.order, None)
             if not _own(item):
@@ -184,10 +183,8 @@ class DaemonKernel(Kernel):
             elif old is not item:
                 ops.append(Change(old, item))
         leaving = [item for item in was.values() if not _own(item)]
-        # what rules refer to goes after the rules
-        last = [Delete(item) for item in was.values() if _own(item)]
-        last.sort(key=lambda op: isinstance(op.item, Ipset))
-        # sets come before the rules that refer to them
+        # sets come before the rules that refer to them, and go after them
+        last = sorted((Delete(item) for item in was.values() if _own(item)), key=lambda op: isinstance(op.item, Ipset))
         ops.sort(key=lambda op: not isinstance(op.item, Ipset))
         if shared or leaving:
             first = self._shared(netns, owner, HostState.of(leaving), HostState.of(shared))
@@ -205,12 +202,16 @@ class DaemonKernel(Kernel):
             self.ledger.save(owner, Claims(claims.states, {**claims.before, netns: before}))
         return plan(actual, wanted, was=was, before=before)
 
-    def _perform(self, netns: str, owner: str, ops: list[Op], gone: Iterable[Item], new: Collection[Item]) -> list[Op]:
+    def _perform(
+        self, netns: str, owner: str, ops: list[Op], gone: Collection[Item], new: Collection[Item]
+    ) -> list[Op]:
         if ops:
-            orders = {item.order for item in new}
             self._notes.note(owner, netns, added=map(claimed, new))
             self.backend.perform({netns: ops})
-            self._notes.note(owner, netns, dropped=[item for item in gone if item.order not in orders])
+            orders = {item.order for item in new} if gone else set()
+            dropped = [item for item in gone if item.order not in orders]
+            if dropped:
+                self._notes.note(owner, netns, dropped=dropped)
         return ops
 
 
