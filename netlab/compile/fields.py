@@ -103,7 +103,10 @@ class Fields:
 
     def port(self, key: str, *, zero: bool = True) -> int:
         """A port number; 0 where there is none."""
+        before = len(self.problems)
         value = self.get(key, int, 0)
+        if len(self.problems) > before:
+            return 0  # no number at all, which was said
         if 0 <= value <= 65535 and (zero or value):
             return value
         self.complain(key, f"is {value}, expected a port from 1 to 65535")
