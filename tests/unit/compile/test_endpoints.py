@@ -92,14 +92,19 @@ def test_S62_slices_of_the_controller() -> None:
 
 
 def test_S63_hostname() -> None:
-    (made,) = slices(BASE, [pod("a", hostname="web-0", subdomain="s"), pod("b", "10.244.1.3", hostname="x", subdomain="t")])
+    (made,) = slices(
+        BASE, [pod("a", hostname="web-0", subdomain="s"), pod("b", "10.244.1.3", hostname="x", subdomain="t")]
+    )
     assert [e.get("hostname") for e in made["endpoints"]] == ["web-0", None]
 
 
 def test_dual_stack_has_slices_of_both_families() -> None:
     service = replace(BASE, families=(4, 6))
     made = slices(service, [replace(pod(), ips=("10.244.1.2", "fd00::2"))])
-    assert [(s["addressType"], s["endpoints"][0]["addresses"][0]) for s in made] == [("IPv4", "10.244.1.2"), ("IPv6", "fd00::2")]
+    assert [(s["addressType"], s["endpoints"][0]["addresses"][0]) for s in made] == [
+        ("IPv4", "10.244.1.2"),
+        ("IPv6", "fd00::2"),
+    ]
 
 
 def test_S48_conditions_that_are_missing() -> None:
@@ -129,7 +134,12 @@ def test_S49_S50_S51_terminating() -> None:
 def test_S55_S56_S73_ports_by_name() -> None:
     e = Endpoint("10.0.0.1")
     assert port(e, ports=(SlicePort("web", "tcp", 9999),)).cluster == ("10.0.0.1:9999",)
-    for odd in (SlicePort("other", "tcp", 1), SlicePort(None, "tcp", 1), SlicePort("web", "udp", 1), SlicePort("web", "tcp", 0)):
+    for odd in (
+        SlicePort("other", "tcp", 1),
+        SlicePort(None, "tcp", 1),
+        SlicePort("web", "udp", 1),
+        SlicePort("web", "tcp", 0),
+    ):
         assert port(e, ports=(odd,)).cluster == ()
     assert port(e, ports=(SlicePort(None, "tcp", 1), SlicePort("web", "tcp", 2))).cluster == ("10.0.0.1:2",)
 
@@ -138,7 +148,11 @@ def test_S57_doubles_count_once_and_the_local_one_wins() -> None:
     local = replace(BASE, internal_local=True)
     for order in (("n2", "n1"), ("n1", "n2")):
         twice = [Endpoint("10.0.0.1", node=node) for node in order]
-        found = port(twice[0], service=local, others=[EndpointSlice("d", "y", "s", 4, (SlicePort("web", "tcp", 8080),), (twice[1],))])
+        found = port(
+            twice[0],
+            service=local,
+            others=[EndpointSlice("d", "y", "s", 4, (SlicePort("web", "tcp", 8080),), (twice[1],))],
+        )
         assert found.local == ("10.0.0.1:8080",)
 
 

@@ -16,7 +16,12 @@ from netlab.model import Chain, HostState, Ipset, Sysctl
 
 
 def policy(space: str, spec: dict[str, Any], name: str = "p") -> dict[str, Any]:
-    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"namespace": space, "name": name}, "spec": spec}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"namespace": space, "name": name},
+        "spec": spec,
+    }
 
 
 def cluster(*made: dict[str, Any], pods: list[dict[str, Any]] | None = None) -> Objects:
@@ -78,14 +83,25 @@ def test_N17_judged_behind_the_service() -> None:
 
 
 def test_S122_node_port_and_ip_block() -> None:
-    spec: dict[str, Any] = {"type": "NodePort", "clusterIP": "10.96.0.1", "selector": {"pod": "b"}, "ports": [{"port": 80, "nodePort": 30080}]}
+    spec: dict[str, Any] = {
+        "type": "NodePort",
+        "clusterIP": "10.96.0.1",
+        "selector": {"pod": "b"},
+        "ports": [{"port": 80, "nodePort": 30080}],
+    }
     service = {"kind": "Service", "metadata": {"namespace": "x", "name": "web"}, "spec": spec}
     outside = policy("x", {"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "203.0.113.0/24"}}]}]})
     # by way of another node the client is that node; with Local policy it is itself
     assert verdict(cluster(service, outside), worlds.OUTSIDE, worlds.NODE_IPS["n1"], "n1", 30080) == "drop"
     local = {**service, "spec": {**spec, "externalTrafficPolicy": "Local"}}
     assert verdict(cluster(local, outside), worlds.OUTSIDE, worlds.NODE_IPS["n2"], "n2", 30080) == "delivered"
-    one_backend = policy("x", {"podSelector": {"matchLabels": {"pod": "a"}}, "egress": [{"to": [{"podSelector": {"matchLabels": {"pod": "b"}}}]}]})
+    one_backend = policy(
+        "x",
+        {
+            "podSelector": {"matchLabels": {"pod": "a"}},
+            "egress": [{"to": [{"podSelector": {"matchLabels": {"pod": "b"}}}]}],
+        },
+    )
     both = {**service, "spec": {**spec, "selector": {"shared": "yes"}}}
     pods = worlds.nine()
     for pod in pods:
@@ -106,7 +122,9 @@ def test_N18_finished_pods_are_nobody() -> None:
 
 def test_N19_a_pod_that_is_not_known_yet_is_held_back() -> None:
     of = cluster(policy("x", DENY))
-    states = {n: policy_rules(of, PolicyConfig(node=n, hold=(f"10.244.{i}.0/24",)), 4) for i, n in enumerate(worlds.NODES, 1)}
+    states = {
+        n: policy_rules(of, PolicyConfig(node=n, hold=(f"10.244.{i}.0/24",)), 4) for i, n in enumerate(worlds.NODES, 1)
+    }
     from netlab.compile.walk import World
 
     held = World(of, states)
@@ -121,7 +139,11 @@ def test_bridged_pods_need_the_bridge_to_ask() -> None:
 
 
 def test_N11_blocks_as_sets() -> None:
-    assert block("10.0.0.0/8", ["10.1.0.0/16", "10.1.2.3/32"]) == ["10.0.0.0/8", "10.1.0.0/16 nomatch", "10.1.2.3 nomatch"]
+    assert block("10.0.0.0/8", ["10.1.0.0/16", "10.1.2.3/32"]) == [
+        "10.0.0.0/8",
+        "10.1.0.0/16 nomatch",
+        "10.1.2.3 nomatch",
+    ]
     assert block("0.0.0.0/0", ["0.0.0.0/1"]) == ["0.0.0.0/1 nomatch", "128.0.0.0/1"]
     assert block("::/0", []) == ["::/1", "8000::/1"]
 
@@ -154,4 +176,6 @@ def test_incremental_a_pod_more_touches_sets_and_its_own_chains() -> None:
     step = compiler.step()
     assert sorted(item.key[-1] for item in step.new if isinstance(item, Chain))[0] == "NETPOL-FORWARD"
     assert len(step.new) == 3  # the set, the pod's chain, the way to it
-    assert HostState.of(compiler.state()) == policy_rules(replace(of, pods=(*of.pods, *more, *here)), PolicyConfig(node="n1"), 4)
+    assert HostState.of(compiler.state()) == policy_rules(
+        replace(of, pods=(*of.pods, *more, *here)), PolicyConfig(node="n1"), 4
+    )

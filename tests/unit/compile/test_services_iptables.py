@@ -180,7 +180,10 @@ def test_S90_nobody_serves() -> None:
     made = service(type="NodePort", ports=(NODE_PORT,), external_ips=("80.11.12.10",))
     chains = compiled(made)
     assert not any(own(chains, kind) for kind in ("SVC", "SVL", "EXT", "SEP"))
-    assert chains["filter KUBE-SERVICES"][0].endswith("-j REJECT") and "has no endpoints" in chains["filter KUBE-SERVICES"][0]
+    assert (
+        chains["filter KUBE-SERVICES"][0].endswith("-j REJECT")
+        and "has no endpoints" in chains["filter KUBE-SERVICES"][0]
+    )
     assert [r.rpartition(" ")[2] for r in chains["filter KUBE-EXTERNAL-SERVICES"]] == ["REJECT", "REJECT"]
     assert "-m addrtype --dst-type LOCAL" in chains["filter KUBE-EXTERNAL-SERVICES"][1]
     chains = compiled(replace(made, external_local=True), one_slice(Endpoint("10.180.0.2", node="n2")))
@@ -225,7 +228,11 @@ def test_incremental_a_change_touches_only_its_own() -> None:
     assert {item.key[-1] for item in step.new} == {"KUBE-SERVICES"}
     whole = IptablesProxier(CONFIG, 4)
     for one in services:
-        whole.put(one.key, one, () if one is made else (one_slice(Endpoint("10.180.0.1"), Endpoint("10.180.0.2"), name=one.name),))
+        whole.put(
+            one.key,
+            one,
+            () if one is made else (one_slice(Endpoint("10.180.0.1"), Endpoint("10.180.0.2"), name=one.name),),
+        )
     assert whole.state() == proxier.state()
 
 

@@ -12,7 +12,9 @@ from netlab.compile.proxying import ProxyConfig
 from netlab.compile.services_ipvs import SCHEDULERS, IpvsProxier
 from netlab.model import Address, Chain, HostState, Ipset, IpvsService, Link, Sysctl
 
-CONFIG = ProxyConfig(node="n1", node_ips=("192.168.0.1",), local_ips=("10.244.1.1", "127.0.0.1"), cluster_cidrs=("10.244.0.0/16",))
+CONFIG = ProxyConfig(
+    node="n1", node_ips=("192.168.0.1",), local_ips=("10.244.1.1", "127.0.0.1"), cluster_cidrs=("10.244.0.0/16",)
+)
 PORT = ServicePort("p", "tcp", 80, 80)
 
 
@@ -47,7 +49,9 @@ def test_S96_sysctls() -> None:
 
 
 def test_S97_virtual_servers() -> None:
-    made = state(Endpoint("10.244.1.2"), type="NodePort", ports=(replace(PORT, node_port=30080),), external_ips=("80.11.12.10",))
+    made = state(
+        Endpoint("10.244.1.2"), type="NodePort", ports=(replace(PORT, node_port=30080),), external_ips=("80.11.12.10",)
+    )
     assert sorted(f"{s.address}:{s.port}" for s in made.all(IpvsService)) == [
         "10.244.1.1:30080", "10.96.0.1:80", "192.168.0.1:30080", "80.11.12.10:80",
     ]  # fmt: skip
@@ -76,10 +80,14 @@ def test_S99_sets() -> None:
         source_ranges=("0.0.0.0/0", "203.0.113.0/24"), external_ips=("80.11.12.10",), health_port=31999,
     )  # fmt: skip
     kinds = {s.name: s.type for s in made.all(Ipset)}
-    assert kinds["KUBE-LOAD-BALANCER-SOURCE-CIDR"] == "hash:ip,port,net" and kinds["KUBE-NODE-PORT-TCP"] == "bitmap:port"
+    assert (
+        kinds["KUBE-LOAD-BALANCER-SOURCE-CIDR"] == "hash:ip,port,net" and kinds["KUBE-NODE-PORT-TCP"] == "bitmap:port"
+    )
     assert entries(made, "KUBE-LOOP-BACK") == ("10.244.1.2,tcp:80,10.244.1.2",)
     assert entries(made, "KUBE-CLUSTER-IP") == ("10.96.0.1,tcp:80",)
-    assert entries(made, "KUBE-EXTERNAL-IP-LOCAL") == ("80.11.12.10,tcp:80",) and entries(made, "KUBE-EXTERNAL-IP") == ()
+    assert (
+        entries(made, "KUBE-EXTERNAL-IP-LOCAL") == ("80.11.12.10,tcp:80",) and entries(made, "KUBE-EXTERNAL-IP") == ()
+    )
     assert entries(made, "KUBE-LOAD-BALANCER-LOCAL") == ("1.2.3.4,tcp:80",)
     assert entries(made, "KUBE-LOAD-BALANCER-SOURCE-CIDR") == (
         "1.2.3.4,tcp:80,0.0.0.0/1", "1.2.3.4,tcp:80,128.0.0.0/1", "1.2.3.4,tcp:80,203.0.113.0/24",
@@ -102,7 +110,9 @@ def test_S100_rules() -> None:
     post = rules(made, "nat", "KUBE-POSTROUTING")
     assert "--match-set KUBE-LOOP-BACK dst,dst,src -j MASQUERADE" in post[0]
     services = rules(made, "nat", "KUBE-SERVICES")
-    assert any(r.startswith("! -s 10.244.0.0/16") and "KUBE-CLUSTER-IP dst,dst -j KUBE-MARK-MASQ" in r for r in services)
+    assert any(
+        r.startswith("! -s 10.244.0.0/16") and "KUBE-CLUSTER-IP dst,dst -j KUBE-MARK-MASQ" in r for r in services
+    )
     assert services[-2].endswith("KUBE-CLUSTER-IP dst,dst -j ACCEPT") and services[-1].endswith("-j ACCEPT")
     ports = rules(made, "nat", "KUBE-NODE-PORT")
     assert [r.endswith("RETURN") for r in ports] == [True, False] * 3

@@ -56,7 +56,9 @@ def test_S105_table_and_base_chains() -> None:
     assert set(kinds) == {
         "cluster-ips", "service-ips", "service-nodeports", "no-endpoint-services", "no-endpoint-nodeports", "firewall-ips",
     }  # fmt: skip
-    limited = proxier("10.180.0.1", config=replace(CONFIG, node_ips=("192.168.0.1",), node_port_addresses=("192.168.0.0/24",)))
+    limited = proxier(
+        "10.180.0.1", config=replace(CONFIG, node_ips=("192.168.0.1",), node_port_addresses=("192.168.0.0/24",))
+    )
     assert elements(limited, "nodeport-ips") == ["192.168.0.1"]
 
 
