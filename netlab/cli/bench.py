@@ -26,7 +26,9 @@ NAMES = {"netlab": "netlab", "ip": "ip -batch", "mininet": "Mininet"}
 
 
 @click.group(
-    epilog=output.examples("sudo netlab bench topology --hosts 100 --hosts 1000", "sudo netlab bench overlays")
+    epilog=output.examples(
+        "sudo netlab bench topology --hosts 100 --hosts 1000", "sudo netlab bench overlays", "sudo netlab bench rules"
+    )
 )
 def bench() -> None:
     """Measure netlab beside the tools it is compared with."""
@@ -271,4 +273,75 @@ def store(repeat: int, only: tuple[str, ...], directory: Path, as_json: bool) ->
     output.table(columns, rows, title=f"median of {repeat}")
     for name, why in report.absent.items():
         click.echo(f"{name}: {why}")
+    show_targets(report.targets())
+
+
+@bench.command(
+    epilog=output.examples(
+        "sudo netlab bench rules                                    # 1,000 Services in each mode, 200 policies",
+        "sudo netlab bench rules --services 1000 --services 10000 --repeat 1",
+        "sudo netlab bench rules --mode nftables --policies 1000 --json | jq .targets",
+    )
+)
+@click.option(
+    "--services", "sizes", type=click.IntRange(10, 50_000), multiple=True, default=(1000,), show_default="1000",
+    metavar="N", help="Services of ten endpoints each; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--policies", type=click.IntRange(1, 20_000), multiple=True, default=(200,), show_default="200", metavar="N",
+    help="Policies, over twice as many pods on one node; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--mode", "modes", multiple=True, type=click.Choice(["iptables-legacy", "iptables-nft", "nftables"]),
+    help="Only this; repeatable.",
+)  # fmt: skip
+@click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Turns of each.")
+@click.option("--slow", is_flag=True, help="Load iptables-nft in sizes that take minutes, too.")
+@output.json_option
+def rules(
+    sizes: tuple[int, ...],
+    policies: tuple[int, ...],
+    modes: tuple[str, ...],
+    repeat: int,
+    slow: bool,
+    as_json: bool,
+) -> None:
+    """Services and policies compiled and applied, beside the bare tool fed with the same text (the floor)."""
+    from netlab.daemons import bench_rules as measuring
+
+    chosen = modes or tuple(measuring.MODES)
+    with output.progress("bench rules", len(sizes) * len(chosen) + len(policies)) as bar:
+        report = measuring.run(
+            sizes, policies, chosen, repeat, slow=slow, tell=lambda what, done: bar.advance(done, description=what)
+        )
+    if as_json:
+        output.emit_json(report.as_json())
+        return
+    rows = [
+        (
+            row.services, row.mode, f"{row.parse:.3f}", f"{row.compile:.3f}", f"{row.change * 1000:.2f}",
+            *("" if v is None else f"{v:.3f}" for v in (row.apply, row.apply_floor, row.one, row.one_floor)),
+            f"{row.rss / 1e6:.0f}",
+        )
+        for row in report.rows
+    ]  # fmt: skip
+    columns = ("Services", "mode", "parse s", "compile s", "change ms", "apply s", "floor", "one s", "floor", "MB")
+    output.table(columns, rows, title=f"{measuring.ENDPOINTS} endpoints each, median of {repeat}")
+    for row in report.rows:
+        if row.note:
+            click.echo(f"{row.services} {row.mode}: {row.note}")
+    click.echo()
+    listed = [
+        (
+            p.policies,
+            p.pods,
+            f"{p.compile:.3f}",
+            f"{p.change:.3f}",
+            f"{p.apply:.3f}",
+            f"{p.one:.3f}",
+            f"{p.rss / 1e6:.0f}",
+        )
+        for p in report.policies
+    ]
+    output.table(("policies", "pods", "compile s", "change s", "apply s", "one s", "MB"), listed)
     show_targets(report.targets())

@@ -30,6 +30,8 @@ COMMANDS = {
     "bgp": Entry("netlab.cli.bgp:bgp", "Look into a running bgpd: peers, routes, and why."),
     "bgpd": Entry("netlab.cli.bgpd:bgpd", "Run a BGP speaker in this network namespace."),
     "store": Entry("netlab.cli.store:store", "Look into an API server's store, save it, bring it back."),
+    "rules": Entry("netlab.cli.rules:rules", "Services and policies as rules, and a packet's way through them."),
+    "policy": Entry("netlab.cli.policy:policy", "Who reaches whom under NetworkPolicies, and which one decides."),
     "vm": Entry("netlab.cli.vm:vm", "Run a command on another kernel, in a VM over this machine's files."),
     "bench": Entry("netlab.cli.bench:bench", "Measure netlab beside the tools it is compared with."),
     "completion": Entry("netlab.cli.completion:completion", "Print the completion script of your shell."),

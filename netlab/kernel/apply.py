@@ -6,26 +6,27 @@ and hands the plan back. `linux.LinuxBackend` is the real one; `fake.FakeBackend
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from netlab.kernel.ledger import Ledger, NotedLedger, joined
 from netlab.model import vlans
 from netlab.model.claims import Claims
-from netlab.model.diff import Op, doomed, plan, swapped, without_devices
+from netlab.model.diff import Change, Create, Delete, Op, doomed, plan, swapped, without_devices
 from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Fdb, Neighbour, Route, Rule
 from netlab.model.links import FALLBACK_TUNNELS, BridgeVlan, Link, Veth
+from netlab.model.nft import NftChain, NftSet, NftTable
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
 from netlab.model.sysctl import Sysctl
 
 #: what costs an own look to read, so it is read only where somebody asked for it
-OPTIONAL = (BridgeVlan, Fdb, Neighbour, Rule, Qdisc, Ipset, IpvsService, Chain)
+OPTIONAL = (BridgeVlan, Fdb, Neighbour, Rule, Qdisc, Ipset, IpvsService, Chain, NftTable)
 
 States = Mapping[str, HostState]
 _NOTHING = HostState()
@@ -158,15 +159,81 @@ class DaemonKernel(Kernel):
         new = HostState(tuple(item for item in wanted if id(item) not in before))
         if not all(isinstance(item, Route | Neighbour | Fdb) for item in (*gone, *new)):
             return self.apply(netns, owner, wanted)
-        orders = {item.order for item in new}
-        ops = swapped(gone, new)
+        return self._perform(netns, owner, swapped(gone, new), gone.items, new.items)
+
+    def step(self, netns: str, owner: str, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
+        """A change that the owner hands over: items that were and are no more, or not as they are; and the new.
+
+        For values of which nobody wants to look at the whole: ten thousand Services are a hundred thousand chains.
+        What the owner has to itself (its chains, sets, tables, virtual servers, routes) is not read first; what it
+        shares (rules in built-in chains, devices, addresses, sysctls) is. The kernel gets one iptables-restore
+        --noflush per table with the changed chains alone, and one transaction of nftables. `apply` with the whole
+        value verifies and repairs, now and then.
+        """
+        was = {item.order: item for item in gone}
+        ops: list[Op] = []
+        shared: list[Item] = []
+        for item in new:
+            old = was.pop(item.order, None)
+            if not _own(item):
+                shared.append(item)
+                if old is not None:
+                    was[item.order] = old
+            elif old is None:
+                ops.append(Create(item))
+            elif old is not item:
+                ops.append(Change(old, item))
+        leaving = [item for item in was.values() if not _own(item)]
+        # sets come before the rules that refer to them, and go after them
+        last = sorted((Delete(item) for item in was.values() if _own(item)), key=lambda op: isinstance(op.item, Ipset))
+        ops.sort(key=lambda op: not isinstance(op.item, Ipset))
+        if shared or leaving:
+            first = self._shared(netns, owner, HostState.of(leaving), HostState.of(shared))
+            ops = [*first, *ops]
+        return self._perform(netns, owner, [*ops, *last], gone, new)
+
+    def _shared(self, netns: str, owner: str, was: HostState, wanted: HostState) -> list[Op]:
+        """Operations on what others may have a part in, or what knows more than it was told."""
+        actual = self.backend.read({netns: joined(was, wanted)})[netns]
+        names = {item.name for item in wanted.all(Sysctl)} - {item.name for item in was.all(Sysctl)}
+        fresh = {item.name: item.value for item in actual.all(Sysctl) if item.name in names}
+        claims = self.ledger.load(owner)
+        before = {**fresh, **claims.before.get(netns, {})}
+        if fresh:
+            self.ledger.save(owner, Claims(claims.states, {**claims.before, netns: before}))
+        return plan(actual, wanted, was=was, before=before)
+
+    def _perform(
+        self, netns: str, owner: str, ops: list[Op], gone: Collection[Item], new: Collection[Item]
+    ) -> list[Op]:
         if ops:
-            self._notes.note(owner, netns, added=new)
+            self._notes.note(owner, netns, added=map(claimed, new))
             self.backend.perform({netns: ops})
-            self._notes.note(
-                owner, netns, dropped=[item for item in gone if item.order not in orders] if orders else gone
-            )
+            orders = {item.order for item in new} if gone else set()
+            dropped = [item for item in gone if item.order not in orders]
+            if dropped:
+                self._notes.note(owner, netns, dropped=dropped)
         return ops
+
+
+def _own(item: Item) -> bool:
+    """Whether the owner has the item to itself, so that the kernel holds what the owner put there last."""
+    if isinstance(item, Chain):
+        return not item.builtin
+    return isinstance(item, Ipset | IpvsService | NftTable | NftSet | NftChain | Route | Neighbour | Fdb)
+
+
+def claimed(item: Item) -> Item:
+    """An item as a claim needs it. What an owner has to itself is named by its key: its content is left out."""
+    if isinstance(item, Chain):
+        if item.builtin:
+            return item
+        return Chain.trusted(item.family, item.table, item.name, (), item.owner, item.why)
+    if isinstance(item, NftChain):
+        return replace(item, rules=())
+    if isinstance(item, Ipset):
+        return replace(item, entries=())
+    return replace(item, elements=()) if isinstance(item, NftSet) else item
 
 
 def _cut_cables(actual: dict[str, HostState], wanted: States, was: States) -> dict[str, HostState]:

@@ -22,13 +22,12 @@ from typing import Any, Literal, NamedTuple
 from netlab.base.errors import KernelError, MachineError
 from netlab.kernel import netns as namespaces
 from netlab.kernel.commands import run_in
-from netlab.model.iptables import BUILTIN, Chain, IptablesRule
+from netlab.model.iptables import BUILTIN, Chain, IptablesRule, quoted, words
 
 Family = Literal[4, 6]
 
 _PREFIX = {4: "iptables", 6: "ip6tables"}
 _NAMES = {4: "ip_tables_names", 6: "ip6_tables_names"}
-_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 _FAILED_LINE = re.compile(r"\bline:? (\d+)")
 _NO_CHAIN = re.compile(r"Chain '(.+)' does not exist")
 _COUNTERS = re.compile(r"^\[(\d+):(\d+)\] ")
@@ -47,22 +46,9 @@ class Counter(NamedTuple):
     bytes: int
 
 
-def words(line: str) -> list[str]:
-    """A line of iptables-save in words. Not shlex: inside its double quotes a backslash escapes any character."""
-    if '"' not in line:
-        return line.split()
-    return [re.sub(r"\\(.)", r"\1", m[1]) if m[1] is not None else m[2] for m in _WORD.finditer(line)]
-
-
 def rule_of(args: Sequence[str]) -> IptablesRule:
     """A rule as read. One that `canonical` does not understand is kept as the words are, so that it is left alone."""
-    try:
-        return IptablesRule(tuple(args))
-    except ValueError:
-        rule = object.__new__(IptablesRule)
-        object.__setattr__(rule, "args", tuple(args))
-        object.__setattr__(rule, "why", "")
-        return rule
+    return IptablesRule.trusted(quoted(args))
 
 
 def parse_save(text: str, family: Family) -> list[Chain]:
@@ -75,8 +61,8 @@ def parse_save(text: str, family: Family) -> list[Chain]:
             policies[table, name] = None if policy == "-" else policy
             rules.setdefault((table, name), [])
         elif line.startswith("-A "):
-            _, name, *args = words(line)
-            rules.setdefault((table, name), []).append(rule_of(args))
+            _, name, rest = line.split(" ", 2) if line.count(" ") > 1 else (*line.split(" "), "")
+            rules.setdefault((table, name), []).append(IptablesRule.trusted(rest))
     return sorted(
         (
             Chain(family=family, table=table, name=name, policy=policies.get((table, name)), rules=tuple(found))

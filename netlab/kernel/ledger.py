@@ -66,16 +66,20 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self._claims: dict[str, Claims] = {}
+        self._notes: dict[str, list[Note]] = {}
 
     def load(self, owner: str) -> Claims:
-        return self._claims.get(owner, Claims())
+        self._claims[owner] = folded(self._claims.get(owner, Claims()), self._notes.pop(owner, []))
+        return self._claims[owner]
 
     def save(self, owner: str, claims: Claims) -> None:
         self._claims[owner] = claims
+        self._notes.pop(owner, None)
 
     def note(self, owner: str, netns: str, *, added: Iterable[Item] = (), dropped: Iterable[Item] = ()) -> None:
         note = Note(netns, tuple(added), tuple(item.order for item in dropped))
-        self._claims[owner] = folded(self.load(owner), [note])
+        # folded when somebody wants to see them: a change of large claims should cost what the change does
+        self._notes.setdefault(owner, []).append(note)
 
 
 class FileLedger:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from netlab.base.errors import KernelError, MachineError
 from netlab.kernel import netns, tun
 from netlab.kernel.apply import States
+from netlab.kernel.refusals import refusal
 from netlab.kernel.rtnl import decode, encode, wire
 from netlab.kernel.rtnl.encode import Indices, Request
 from netlab.kernel.rtnl.socket import Netlink
@@ -22,7 +23,8 @@ from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Address, Fdb, Neighbour, Route, Rule
-from netlab.model.links import FALLBACK_TUNNELS, Bridge, BridgeVlan, Link, Loopback, Tun, Veth, Wireguard
+from netlab.model.links import FALLBACK_TUNNELS, BridgeVlan, Link, Loopback, Tun, Veth, Wireguard
+from netlab.model.nft import NFT, NftTable
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
@@ -208,6 +210,10 @@ class LinuxBackend:
             from netlab.kernel import ipvs
 
             items += ipvs.read(place.fd)
+        if NftTable in kinds:
+            from netlab.kernel import nft
+
+            items += nft.read(place.fd)
         return items
 
     def _firewall(self) -> Iptables:
@@ -314,7 +320,7 @@ class LinuxBackend:
             with netns.entered(place.fd):
                 tun.create(link.name, link.kind, index)
         except OSError as e:
-            raise _refusal(op, e.errno or 0, e.strerror or str(e)) from e
+            raise refusal(op, e.errno or 0, e.strerror or str(e)) from e
         bare = Link(name=link.name, kind=link.kind, up=False, mtu=1500)
         return [(op, request) for request in encode.link_change(bare, link, place.indices)]
 
@@ -329,7 +335,11 @@ class LinuxBackend:
         """Operations in order: neighbouring netlink requests in one batch, chains in one transaction per table."""
         batch = list(first)
         chains: list[Op] = []
+        tables: list[Op] = []
         for op in ops:
+            if isinstance(op.item, NFT):
+                tables.append(op)
+                continue
             if isinstance(op.item, Chain):
                 chains.append(op)
                 continue
@@ -344,6 +354,11 @@ class LinuxBackend:
                 batch += [(op, request) for request in _requests(op, place.indices)]
         self._send(place, batch)
         self._chains(place, chains)
+        if tables:
+            from netlab.kernel import nft
+
+            nft.perform(place.fd, tables)
+            self._tick()
 
     def _send(self, place: _Place, batch: Sequence[tuple[Op, Request]]) -> None:
         parts = [batch] if not self._after else [[one] for one in batch]
@@ -353,7 +368,7 @@ class LinuxBackend:
             for refused in place.netlink.send([request for _, request in part]):
                 op = part[refused.at][0]
                 if not (isinstance(op, Delete) and refused.errno in _GONE):
-                    raise _refusal(op, refused.errno, refused.said) from refused
+                    raise refusal(op, refused.errno, refused.said) from refused
             self._tick()
 
     def _other(self, place: _Place, op: Op) -> None:
@@ -363,7 +378,7 @@ class LinuxBackend:
                 with netns.entered(place.fd):
                     (_PROC_SYS / item.name).write_text(item.value)
             except OSError as e:
-                raise _refusal(op, e.errno or 0, "") from e
+                raise refusal(op, e.errno or 0, "") from e
         elif isinstance(item, Ipset):
             from netlab.kernel import ipset
 
@@ -377,11 +392,12 @@ class LinuxBackend:
     def _chains(self, place: _Place, ops: Sequence[Op]) -> None:
         if not ops:
             return
+        from netlab.kernel.refusals import Whys
         from netlab.model.restore import restore_blocks
 
         firewall = self._firewall()
         for (family, _), text in restore_blocks(ops).items():
-            firewall.restore(place.fd, 4 if family == 4 else 6, text)
+            firewall.restore(place.fd, 4 if family == 4 else 6, text, whys=Whys(ops))
             self._tick()
 
 
@@ -452,28 +468,6 @@ def _requests(op: Op, indices: Indices) -> list[Request]:
         if delete:
             return []
         raise KernelError(f"{item}: there is no device {missing}", errno_=errno.ENODEV, item=item.why) from None
-
-
-def _refusal(op: Op, number: int, said: str) -> KernelError | MachineError:
-    """The kernel's no, in terms of what was wanted and why."""
-    doing = {Create: "make", Change: "change", Delete: "remove"}[type(op)]
-    because = f" (wanted by {op.item.why})" if op.item.why else ""
-    text = os.strerror(number) + (f": {said}" if said else "")
-    # of an unknown qdisc the kernel says ENOENT, as it does of a missing parent: only its words tell them apart
-    filtering = isinstance(op.item, Link) and isinstance(op.item.kind, Bridge) and op.item.kind.vlan_filtering
-    if number == errno.EOPNOTSUPP and (filtering or isinstance(op.item, BridgeVlan)):
-        return MachineError(
-            f"the bridges of this kernel know no VLANs: cannot {doing} {op.item}{because}",
-            hint="its CONFIG_BRIDGE_VLAN_FILTERING is off: run it in a VM whose kernel has it, by netlab vm run",
-        )
-    if isinstance(op.item, Link | Qdisc) and (number == errno.EOPNOTSUPP or "qdisc kind is unknown" in said):
-        kind = op.item.kind.NAME
-        module = f"sch_{kind}" if isinstance(op.item, Qdisc) else kind
-        return MachineError(
-            f"this kernel has no {kind}: cannot {doing} {op.item}{because}",
-            hint=f"modprobe {module}, or run it in a VM whose kernel has it",
-        )
-    return KernelError(f"cannot {doing} {op.item}{because}: {text}", errno_=number, item=str(op.item))
 
 
 class _Cables:

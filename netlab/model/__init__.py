@@ -26,6 +26,7 @@ from netlab.model.links import (
     Wireguard,
     WireguardPeer,
 )
+from netlab.model.nft import NftChain, NftElement, NftRule, NftSet, NftTable
 from netlab.model.qdisc import Netem, Qdisc, Tbf
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
@@ -53,6 +54,11 @@ __all__ = [
     "Neighbour",
     "Netem",
     "NextHop",
+    "NftChain",
+    "NftElement",
+    "NftRule",
+    "NftSet",
+    "NftTable",
     "OtherKind",
     "Qdisc",
     "Route",

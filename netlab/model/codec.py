@@ -47,9 +47,17 @@ def _fields(cls: type) -> tuple[tuple[str, str, Any], ...]:
     return tuple((f.name, _key(cls, f.name), f.default) for f in dataclasses.fields(cls))
 
 
+_OWN_TYPES: dict[type, str] = {
+    model.Route: "route_type",
+    model.Ipset: "set_type",
+    model.NftSet: "set_type",
+    model.NftChain: "chain_type",
+}
+
+
 def _key(cls: type, name: str) -> str:
     # a route's or a set's own `type` would clash with the class name
-    return {model.Route: "route_type", model.Ipset: "set_type"}.get(cls, name) if name == "type" else name
+    return _OWN_TYPES.get(cls, name) if name == "type" else name
 
 
 def state_from_json(data: list[dict[str, Any]]) -> HostState:

@@ -15,6 +15,7 @@ from netlab.model.iptables import Chain, merged
 from netlab.model.item import Item, Key
 from netlab.model.l3 import Address, Fdb, Neighbour, Route
 from netlab.model.links import Bridge, BridgeVlan, Link, Loopback, Veth, Wireguard
+from netlab.model.nft import NFT
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState, device_of
 from netlab.model.sysctl import Sysctl
@@ -54,7 +55,7 @@ def stage_of(op: Op) -> int:
         return 0 if isinstance(op, Delete) else 1
     if isinstance(op.item, Sysctl) and op.item.device is None:
         return 0
-    return 0 if isinstance(op, Delete) and not isinstance(op.item, Chain | Ipset) else 2
+    return 0 if isinstance(op, Delete) and not isinstance(op.item, (Chain, Ipset, *NFT)) else 2
 
 
 #: kinds whose options can be set on a living device; any other difference of kind means a new device
@@ -157,7 +158,7 @@ def plan(
     gone |= {vlan.order for vlan in upkeep.delete}
     for order in sorted((set(have) & (set(mine) | set(want))) - gone - upkeep.kept, reverse=True):
         item, target = have[order], want.get(order)
-        if target is None and not isinstance(item, Link | Chain | Ipset | Sysctl):
+        if target is None and not isinstance(item, (Link, Chain, Ipset, Sysctl, *NFT)):
             early.append(Delete(item))
         elif target is not None and not target.met_by(item) and _replace_by_deleting(item, target):
             early.append(Delete(item))
@@ -181,6 +182,8 @@ def plan(
     late += _no_longer_wanted(have, want, mine, before or {})
     late += _chains(have, want, mine)
     late += [Delete(have[o]) for o in mine if o not in want and o in have and isinstance(have[o], Ipset)]
+    # nftables is changed in one transaction, in which the order is nftscript's
+    late += [Delete(have[o]) for o in mine if o not in want and o in have and isinstance(have[o], NFT)]
     return _once(early) + late
 
 

@@ -87,7 +87,7 @@ def _block(table: str, ops: Iterable[Op]) -> str:
         name = op.item.key[-1]
         declared.append(f":{name} - [0:0]")  # empties a chain that goes, too, so that no rule holds another one back
         if new:
-            rules += [quoted(("-A", new.name, *rule.args)) for rule in new.rules]
+            rules += [f"-A {name} {rule.line}" for rule in new.rules]
         else:
             removed.append(f"-X {name}")
     return "\n".join([f"*{table}", *declared, *rules, *shared, *removed, "COMMIT", ""])

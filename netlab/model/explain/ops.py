@@ -8,13 +8,14 @@ from itertools import groupby
 from typing import Any
 
 from netlab.model.diff import Change, Create, Op, diff
-from netlab.model.explain import firewall, ipvs, l3, links, qdisc, sets, sysctl
+from netlab.model.explain import firewall, ipvs, l3, links, nftables, qdisc, sets, sysctl
 from netlab.model.explain.command import Command, Style
 from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Address, Fdb, Neighbour, Route, Rule
 from netlab.model.links import BridgeVlan, Link
+from netlab.model.nft import NFT, NftTable
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
@@ -52,13 +53,22 @@ def commands(ops: Iterable[Op], *, style: Style = "lines", made: Iterable[str] =
     ops = list(ops)
     wiring = links.Wiring(ops, made=made)
     out: list[Command] = []
-    for is_chain, run in groupby(ops, lambda op: isinstance(op.item, Chain)):
-        if is_chain:
+    for together, run in groupby(ops, _together):
+        if together is Chain:
             out += firewall.commands(run, style=style)
+        elif together is NftTable:
+            out += nftables.commands(run, style=style)
         else:
             for op in run:
                 out += _one(op, wiring, style)
     return out
+
+
+def _together(op: Op) -> type[Item] | None:
+    """What is told as a whole, because its operations depend on one another."""
+    if isinstance(op.item, NFT):
+        return NftTable
+    return Chain if isinstance(op.item, Chain) else None
 
 
 def explain(state: HostState, *, style: Style = "lines") -> list[Command]:

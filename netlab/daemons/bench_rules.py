@@ -1,0 +1,370 @@
+"""`netlab bench rules`: Services and policies compiled and put into a kernel, beside the floor: the same rules by hand.
+
+Each mode and size is a process of its own (`python -m netlab.daemons.bench_rules`), so that its memory is its own. It
+makes its objects as an informer would deliver them (plain dicts), compiles them, and hands them to namespaces that it
+makes and removes. The floor is the bare tool fed with the very text that we would feed it: `iptables-legacy-restore`,
+`iptables-nft-restore` or `nft -f -`, in a namespace beside ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import orjson
+
+from netlab.base.errors import KernelError
+from netlab.compile.objects import EndpointSlice, Objects, Service
+from netlab.compile.parse import objects
+from netlab.compile.policies_iptables import PolicyCompiler, PolicyConfig
+from netlab.compile.proxier import Step
+from netlab.compile.proxying import ProxyConfig
+from netlab.compile.services_iptables import IptablesProxier
+from netlab.compile.services_nft import NftProxier
+from netlab.daemons.bench import Target, at_most, machine
+from netlab.kernel import netns
+from netlab.kernel.apply import DaemonKernel
+from netlab.kernel.commands import run_in
+from netlab.kernel.ledger import MemoryLedger
+from netlab.kernel.linux import LinuxBackend
+from netlab.kernel.measure import measured
+from netlab.model.diff import Change, Create, Delete, Op
+from netlab.model.nftscript import script
+from netlab.model.restore import restore_blocks
+
+T = TypeVar("T")
+ENDPOINTS = 10
+#: mode to (iptables variant, the floor's tool)
+MODES = {
+    "iptables-legacy": ("legacy", "iptables-legacy-restore --noflush -w 60"),
+    "iptables-nft": ("nft", "iptables-nft-restore --noflush -w 60"),
+    "nftables": ("legacy", "nft -f -"),
+}
+#: from here on iptables-nft takes minutes for a first load
+NFT_LOAD_MAX = 2000
+_TIMEOUT = 900.0
+#: the issue's promises
+COMPILE_MAX, CHANGE_MAX, FLOOR_RATIO, NFT_LOAD, NFT_CHANGE, RSS_MAX = 1.5, 0.005, 1.3, 10.0, 0.02, 500e6
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One mode at one size; medians. Seconds but for rss (bytes).
+
+    parse: dicts to values; compile: values to items; change: one endpoint compiled; apply: items to kernel; one: that
+    change to kernel; *_floor: the bare tool with the same text. None where it was not measured, which `note` explains.
+    """
+
+    mode: str
+    services: int
+    parse: float
+    compile: float
+    change: float
+    apply: float | None
+    apply_floor: float | None
+    one: float | None
+    one_floor: float | None
+    rss: int
+    items: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """Policies over pods of one node: compile, apply, one pod more; seconds; rss in bytes."""
+
+    policies: int
+    pods: int
+    compile: float
+    change: float
+    apply: float
+    one: float
+    rss: int
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All rows of a run."""
+
+    repeat: int
+    rows: list[Row]
+    policies: list[PolicyRow]
+    machine: dict[str, Any]
+
+    def targets(self) -> list[Target]:
+        """The promises that this run can judge."""
+        found: list[Target] = []
+        for row in self.rows:
+            what = f"{row.services} Services, {row.mode}"
+            if row.apply is not None and row.apply_floor and row.mode == "iptables-legacy":
+                ratio = (row.compile + row.apply) / row.apply_floor
+                found.append(at_most(f"{what}: compiled and applied / floor", ratio, FLOOR_RATIO))
+            if row.services == 10_000:
+                found.append(at_most(f"{what}: compile (s)", row.compile, COMPILE_MAX))
+                found.append(at_most(f"{what}: one change compiled (s)", row.change, CHANGE_MAX))
+                found.append(at_most(f"{what}: memory (MB)", row.rss / 1e6, RSS_MAX / 1e6))
+                if row.mode == "nftables" and row.apply is not None and row.one is not None:
+                    found.append(at_most(f"{what}: applied (s)", row.apply, NFT_LOAD))
+                    found.append(at_most(f"{what}: one endpoint applied (s)", row.one, NFT_CHANGE))
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "repeat": self.repeat,
+            "services": [{name: getattr(row, name) for name in row.__slots__} for row in self.rows],
+            "policies": [{name: getattr(row, name) for name in row.__slots__} for row in self.policies],
+            "targets": [{"what": t.what, "value": t.value, "limit": t.limit, "met": t.met} for t in self.targets()],
+            "machine": self.machine,
+        }
+
+
+def run(
+    sizes: Sequence[int],
+    policies: Sequence[int],
+    modes: Sequence[str],
+    repeat: int,
+    *,
+    slow: bool = False,
+    tell: Callable[[str, int], None] | None = None,
+) -> Report:
+    """Measure. slow: load iptables-nft in sizes that take minutes, too. KernelError if a measurement fails."""
+    netns.require_root()
+    tell = tell or (lambda _what, _done: None)
+    rows, policy_rows = [], []
+    for size in sizes:
+        for mode in modes:
+            tell(f"{size} {mode}", 0)
+            rows.append(Row(**_child("services", mode, str(size), str(repeat), str(int(slow)))))
+            tell(f"{size} {mode}", 1)
+    for count in policies:
+        tell(f"{count} policies", 0)
+        policy_rows.append(PolicyRow(**_child("policies", str(count), str(2 * count), str(repeat))))
+        tell(f"{count} policies", 1)
+    return Report(repeat, rows, policy_rows, machine())
+
+
+def _child(*words: str) -> dict[str, Any]:
+    done = measured([sys.executable, "-m", "netlab.daemons.bench_rules", *words], timeout=4 * _TIMEOUT)
+    last = done.output.strip().rpartition("\n")[2]
+    if done.returncode != 0 or not last.startswith("{"):
+        raise KernelError(f"the measurement of {' '.join(words)} failed: {done.output.strip()[-2000:]}")
+    found: dict[str, Any] = orjson.loads(last)
+    return found
+
+
+# -- the child process
+
+
+def service_objects(count: int) -> list[dict[str, Any]]:
+    """Services of ten endpoints each, as an informer delivers them."""
+    found: list[dict[str, Any]] = []
+    for i in range(count):
+        labels = {"kubernetes.io/service-name": f"svc-{i}"}
+        endpoints = [
+            {
+                "addresses": [f"10.{128 + (n >> 16)}.{n >> 8 & 255}.{n & 255}"],
+                "conditions": {"ready": True, "serving": True, "terminating": False},
+                "nodeName": f"n{n % 100}",
+            }
+            for n in range(i * ENDPOINTS, (i + 1) * ENDPOINTS)
+        ]
+        found.append(
+            {
+                "kind": "Service",
+                "metadata": {"namespace": "bench", "name": f"svc-{i}"},
+                "spec": {
+                    "clusterIP": f"10.{96 + (i >> 16)}.{i >> 8 & 255}.{i & 255}",
+                    "ports": [{"name": "http", "port": 80, "targetPort": 8080}],
+                },
+            }
+        )
+        found.append(
+            {
+                "kind": "EndpointSlice",
+                "addressType": "IPv4",
+                "metadata": {"namespace": "bench", "name": f"svc-{i}-0", "labels": labels},
+                "ports": [{"name": "http", "protocol": "TCP", "port": 8080}],
+                "endpoints": endpoints,
+            }
+        )
+    return found
+
+
+def policy_objects(policies: int, pods: int) -> list[dict[str, Any]]:
+    """Policies over pods in namespaces of twenty, every pod on one node, every policy for two of them."""
+    found: list[dict[str, Any]] = [{"kind": "Node", "metadata": {"name": "n1"}}]
+    for i in range(pods):
+        labels = {"app": f"app-{i % 20 // 2}", "n": str(i)}
+        ip = f"10.{128 + (i >> 16)}.{i >> 8 & 255}.{i & 255}"
+        found.append(
+            {
+                "kind": "Pod",
+                "metadata": {"namespace": f"ns-{i // 20}", "name": f"pod-{i}", "labels": labels},
+                "spec": {"nodeName": "n1"},
+                "status": {"phase": "Running", "podIP": ip},
+            }
+        )
+    for i in range(policies):
+        rule = {
+            "from": [
+                {"podSelector": {"matchLabels": {"app": f"app-{(i + 1) % 10}"}}},
+                {"ipBlock": {"cidr": "10.0.0.0/8"}},
+            ],
+            "ports": [{"port": 80}, {"port": 443}],
+        }
+        found.append(
+            {
+                "kind": "NetworkPolicy",
+                "metadata": {"namespace": f"ns-{i // 10}", "name": f"policy-{i}"},
+                "spec": {"podSelector": {"matchLabels": {"app": f"app-{i % 10}"}}, "ingress": [rule]},
+            }
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _namespace(word: str) -> Iterator[str]:
+    name = f"bench-rules-{os.getpid()}.{word}"
+    os.close(netns.create(name))
+    try:
+        yield name
+    finally:
+        netns.delete(name)
+
+
+def _timed(function: Callable[..., T], *args: Any, **more: Any) -> tuple[float, T]:
+    started = time.perf_counter()
+    value = function(*args, **more)
+    return time.perf_counter() - started, value
+
+
+def _load(proxier: Any, parsed: Objects) -> Step:
+    """Compile a cluster: a proxier, or a compiler of policies."""
+    proxier.load(parsed)
+    step: Step = proxier.step()
+    return step
+
+
+def _change(proxier: Any, service: Service, one: EndpointSlice) -> Step:
+    """One Service's endpoints are others."""
+    proxier.put(service.key, service, (one,))
+    step: Step = proxier.step()
+    return step
+
+
+def _ops(step: Step) -> list[Op]:
+    gone = {item.order: item for item in step.gone}
+    ops: list[Op] = []
+    for item in step.new:
+        old = gone.pop(item.order, None)
+        ops.append(Create(item) if old is None else Change(old, item))
+    return [*ops, *(Delete(item) for item in gone.values())]
+
+
+def _floor(where: str, mode: str, step: Step) -> float:
+    """Seconds of the bare tool for the same change. The text is made before the clock runs."""
+    ops = _ops(step)
+    texts = [script(ops)] if mode == "nftables" else list(restore_blocks(ops).values())
+    tool = MODES[mode][1].split()
+    total = 0.0
+    for text in texts:
+        seconds, done = _timed(run_in, where, tool, stdin=text, timeout=_TIMEOUT)
+        if done.returncode != 0:
+            raise KernelError(f"{' '.join(tool)}: {done.stderr.strip()[:500]}")
+        total += seconds
+    return total
+
+
+def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
+    data = service_objects(count)
+    parse, parsed = _timed(objects, data)
+    config = ProxyConfig(node="n1", cluster_cidrs=("10.128.0.0/9",))
+    kind = NftProxier if mode == "nftables" else IptablesProxier
+    figures: dict[str, list[float]] = {
+        name: [] for name in ("compile", "change", "apply", "apply_floor", "one", "one_floor")
+    }
+    gc.collect()
+    items, note = 0, ""
+    load = mode != "iptables-nft" or count <= NFT_LOAD_MAX or slow
+    for _ in range(repeat):
+        proxier = kind(config, 4)
+
+        seconds, whole = _timed(_load, proxier, parsed)
+        figures["compile"].append(seconds)
+        items = len(whole.new)
+        with _namespace("ours") as ours, _namespace("floor") as floor:
+            kernel = DaemonKernel(LinuxBackend(iptables=MODES[mode][0]), MemoryLedger())
+            if load:
+                figures["apply"].append(_timed(kernel.step, ours, "bench", whole.gone, whole.new)[0])
+                figures["apply_floor"].append(_floor(floor, mode, whole))
+            else:
+                note = "a first load of this size takes minutes: --slow measures it"
+            for turn in range(5):
+                service, first = parsed.services[turn], parsed.slices[turn]
+                changed = replace(first, endpoints=first.endpoints[1:])
+
+                seconds, step = _timed(_change, proxier, service, changed)
+                figures["change"].append(seconds)
+                if load:
+                    figures["one"].append(_timed(kernel.step, ours, "bench", step.gone, step.new)[0])
+                    figures["one_floor"].append(_floor(floor, mode, step))
+        del proxier, whole
+        gc.collect()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    medians = {name: statistics.median(values) if values else None for name, values in figures.items()}
+    return {
+        "mode": mode,
+        "services": count,
+        "parse": parse,
+        **medians,
+        "rss": peak * 1024,
+        "items": items,
+        "note": note,
+    }
+
+
+def _policies(count: int, pods: int, repeat: int) -> dict[str, Any]:
+    data = policy_objects(count, pods)
+    parsed = objects(data)
+    figures: dict[str, list[float]] = {name: [] for name in ("compile", "change", "apply", "one")}
+    items = 0
+    for _ in range(repeat):
+        compiler = PolicyCompiler(PolicyConfig(node="n1"), 4)
+
+        seconds, whole = _timed(_load, compiler, parsed)
+        figures["compile"].append(seconds)
+        items = len(whole.new)
+        less = replace(parsed, pods=parsed.pods[1:])
+        seconds, step = _timed(_load, compiler, less)
+        figures["change"].append(seconds)
+        with _namespace("ours") as ours:
+            kernel = DaemonKernel(LinuxBackend(iptables="legacy"), MemoryLedger())
+            figures["apply"].append(_timed(kernel.step, ours, "bench", whole.gone, whole.new)[0])
+            figures["one"].append(_timed(kernel.step, ours, "bench", step.gone, step.new)[0])
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"policies": count, "pods": pods, **medians, "rss": peak, "items": items}
+
+
+def _main(words: Sequence[str]) -> None:
+    # as the proxy would be run: a hundred thousand values that live on are not worth looking through again and again
+    gc.set_threshold(200_000, 20, 100)
+    if words[0] == "services":
+        found = _services(words[1], int(words[2]), int(words[3]), words[4] == "1")
+    else:
+        found = _policies(int(words[1]), int(words[2]), int(words[3]))
+    sys.stdout.write(orjson.dumps(found).decode() + "\n")
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])
