@@ -22,6 +22,9 @@ from netlab.api.times import TimeError, micro_time, time
 
 OBJECT, MAP, LIST, STRING, INTEGER, NUMBER, BOOLEAN, QUANTITY, INT_OR_STRING, TIME, MICRO_TIME, BYTES, RAW = range(13)
 
+#: fields that Go writes even if they are empty, although the schema does not require them
+_WRITTEN = {("apps.v1.StatefulSetStatus", "availableReplicas")}
+
 #: deeper bodies are refused: no schema of the API nests so far, and recursion has an end
 DEPTH_MAX = 200
 
@@ -166,7 +169,7 @@ def _fill(shape: Shape, schema: Json, message: str) -> None:
     for name, inner in schema["properties"].items():
         child = _inline(inner)
         wire = wires.get(name) if wires is not None else None
-        needed = name in required
+        needed = name in required or (message, name) in _WRITTEN
         plain = wire is not None and "P" not in wire.flags
         struct = plain and child.kind in (OBJECT, TIME, MICRO_TIME)
         shape.fields[name] = Field(
@@ -337,7 +340,7 @@ def _leaf(value: Any, shape: Shape, path: Path_, struct: str) -> Any:
                 raise _mismatch(value, "int32", path, struct)
             return value
         case 9 | 10:
-            if value == "":  # as metav1.Time: an empty string is no time
+            if value is None or value == "":  # as metav1.Time: an empty string is no time
                 return None
             if type(value) is not str:
                 raise _mismatch(value, "string", path, struct)
