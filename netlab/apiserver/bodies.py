@@ -16,9 +16,10 @@ from aiohttp import web
 
 from netlab.api import Json, protobuf, status
 from netlab.api.shapes import dotted
+from netlab.store.protocol import MAX_VALUE
 
-#: bytes of a body, and of an object in the store, as the original's
-BODY_MAX, OBJECT_MAX = 3 * 1024 * 1024, 3 * 1024 * 1024 // 2
+#: bytes of a body, as the original's, and of an object, as every store takes it
+BODY_MAX, OBJECT_MAX = 3 * 1024 * 1024, MAX_VALUE
 #: objects and arrays in one another; Go's limit is 10,000, no kind of the API nests a hundred
 DEPTH_MAX = 200
 

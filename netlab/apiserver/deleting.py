@@ -41,7 +41,7 @@ class Options:
     problems: list[FieldError] = field(default_factory=list)
 
 
-def _options(value: Mapping[str, Any], dry: list[str]) -> Options:
+def options_from(value: Mapping[str, Any], dry: list[str]) -> Options:
     found = Options()
     grace = value.get("gracePeriodSeconds")
     if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
@@ -80,7 +80,7 @@ async def options_of(call: Call) -> Options:
         if kind != "DeleteOptions":
             raise status.bad_request(f"decoded object cannot be converted to DeleteOptions: {kind}")
         dry = value.get("dryRun") or []
-        found = _options(value, [str(d) for d in dry] if isinstance(dry, list) else [str(dry)])
+        found = options_from(value, [str(d) for d in dry] if isinstance(dry, list) else [str(dry)])
     else:
         value = {k: call.query[k] for k in ("propagationPolicy",) if k in call.query}
         text = call.query.get("gracePeriodSeconds", "")
@@ -89,7 +89,7 @@ async def options_of(call: Call) -> Options:
         if "orphanDependents" in call.query:
             value["orphanDependents"] = truthy(call.query["orphanDependents"])
         dry = call.query.getall("dryRun", []) if hasattr(call.query, "getall") else []
-        found = _options(value, [d for d in dry if d])
+        found = options_from(value, [d for d in dry if d])
     if found.problems:
         raise status.invalid("DeleteOptions", "meta.k8s.io", "", found.problems)
     return found

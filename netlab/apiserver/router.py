@@ -12,6 +12,7 @@ from netlab.apiserver.handlers import Context
 from netlab.apiserver.health import Health
 from netlab.apiserver.kinds import Kind
 from netlab.apiserver.openapi import OpenApi
+from netlab.apiserver.reviews import Reviews
 from netlab.apiserver.subresources import Subresources
 
 _PLAIN = {
@@ -24,10 +25,11 @@ class Router:
     """The end of the chain."""
 
     def __init__(
-        self, ctx: Context, discovery: Discovery, openapi: OpenApi, health: Health, subresources: Subresources
+        self, ctx: Context, discovery: Discovery, openapi: OpenApi, health: Health, subresources: Subresources,
+        reviews: Reviews,
     ) -> None:
         self.ctx, self.discovery, self.openapi, self.health = ctx, discovery, openapi, health
-        self.subresources = subresources
+        self.subresources, self.reviews = subresources, reviews
 
     async def __call__(self, call: Call) -> web.StreamResponse:
         """The answer. ApiError."""
@@ -51,7 +53,28 @@ class Router:
             raise status.method_not_allowed()
         if info.verb == "create" and info.name:
             raise status.method_not_allowed()
+        if r.group in ("authentication.k8s.io", "authorization.k8s.io"):
+            return await self.reviews.create(self.ctx, call, kind)
+        if r.group == "" and r.plural == "bindings":
+            return await self._binding(call)
+        if r.group == "" and r.plural == "componentstatuses":
+            return await self._components(call, kind)
         return await _PLAIN[info.verb](self.ctx, call, kind)
+
+    async def _binding(self, call: Call) -> web.StreamResponse:
+        """POST of a Binding: the pod's subresource under its old address."""
+        from netlab.apiserver import bodies
+
+        value = bodies.parse(await bodies.read(call.request), bodies.media_type(call.request.headers))
+        name = (value.get("metadata") or {}).get("name", "") if isinstance(value, dict) else ""
+        raise status.not_found("pods", "", str(name))
+
+    async def _components(self, call: Call, kind: Kind) -> web.StreamResponse:
+        """GET of the deprecated componentstatuses: there are no components to ask."""
+        call.warn("v1 ComponentStatus is deprecated in v1.19+")
+        if call.info.name:
+            raise status.not_found("componentstatuses", "", call.info.name)
+        return await reading.list_(self.ctx, call, kind)
 
     async def _subresource(self, call: Call, kind: Kind) -> web.StreamResponse:
         found = kind.resource.subresource(call.info.subresource)

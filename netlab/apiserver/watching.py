@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import orjson
 from aiohttp import web
@@ -26,7 +26,7 @@ from netlab.apiserver.kinds import Kind
 from netlab.apiserver.negotiate import Form, negotiate
 from netlab.apiserver.reading import Selection, revision, selection
 from netlab.apiserver.requestinfo import truthy
-from netlab.store.protocol import Batch, Compacted, Event, KeyValue, StoreError
+from netlab.store.protocol import Compacted, Event, KeyValue, StoreError, Watch
 
 #: seconds after which a watch without timeoutSeconds ends: a random time from here to the double
 TIMEOUT_MIN = 1800.0
@@ -176,7 +176,7 @@ async def watch(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
 
 
 async def _pump(
-    stream: AsyncIterator[Batch], response: web.StreamResponse, chosen: Selection, encode: Encoder, *, bookmarks: bool
+    stream: Watch, response: web.StreamResponse, chosen: Selection, encode: Encoder, *, bookmarks: bool
 ) -> None:
     try:
         async for batch in stream:
@@ -192,6 +192,4 @@ async def _pump(
     except StoreError as e:
         await response.write(_line("ERROR", status.internal(str(e)).status()))
     finally:
-        close = getattr(stream, "aclose", None)
-        if close is not None:
-            await close()
+        await stream.aclose()

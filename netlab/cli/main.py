@@ -27,6 +27,7 @@ COMMANDS = {
     "exercise": Entry("netlab.cli.exercise:exercise", "Exercises on a lab: start, hints, grading, solution."),
     "doctor": Entry("netlab.cli.doctor:doctor", "What this machine can do, and what brings the rest."),
     "flanneld": Entry("netlab.cli.flanneld:flanneld", "Be a node of a flannel network (what labs run in their nodes)."),
+    "apiserver": Entry("netlab.cli.apiserver:apiserver", "Serve the Kubernetes API, for your own kubectl."),
     "vm": Entry("netlab.cli.vm:vm", "Run a command on another kernel, in a VM over this machine's files."),
     "bench": Entry("netlab.cli.bench:bench", "Measure netlab beside the tools it is compared with."),
     "completion": Entry("netlab.cli.completion:completion", "Print the completion script of your shell."),
