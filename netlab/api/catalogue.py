@@ -236,6 +236,6 @@ def built_in() -> tuple[Resource, ...]:
             continue
         # without short names and categories where the group is another: `kubectl get all` must not list twice
         foreign = old.group != old.now_group
-        categories = () if foreign else now.categories
-        older.append(replace(now, group=old.group, version=old.version, categories=categories))
+        short, categories = ((), ()) if foreign else (now.short, now.categories)
+        older.append(replace(now, group=old.group, version=old.version, short=short, categories=categories))
     return current + tuple(older)

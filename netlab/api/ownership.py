@@ -191,10 +191,10 @@ def apply(live: Json, config: Json, type_: Type, writer: Writer, *, force: bool)
 
 
 def _owner(entry: Entry) -> str:
-    """`conflict with "kubectl-edit" using apps/v1`; an Update also tells when."""
-    text = f'conflict with "{entry.manager}"'
+    """`"kubectl-edit" using apps/v1 at 2026-…`; of an apply the name alone."""
+    text = f'"{entry.manager}"'
     if entry.subresource:
         text += f' with subresource "{entry.subresource}"'
-    if entry.operation == "Update" and entry.time:
-        return f"{text} using {entry.api_version} at {entry.time}"
-    return f"{text} using {entry.api_version}"
+    if entry.operation != "Update":
+        return text
+    return f"{text} using {entry.api_version}" + (f" at {entry.time}" if entry.time else "")

@@ -108,17 +108,23 @@ def conflict(plural: str, group: str, name: str, why: str = MODIFIED) -> ApiErro
 
 
 def apply_conflict(conflicts: Sequence[tuple[str, str]]) -> ApiError:
-    """Server-side apply: conflicts are ("conflict with …", ".spec.replicas")."""
+    """Server-side apply: conflicts are (the other manager, ".spec.replicas")."""
     number = len(conflicts)
-    by_message: dict[str, list[str]] = {}
-    for text, where in conflicts:
-        by_message.setdefault(text, []).append(where)
-    parts = []
-    for text, fields in by_message.items():
-        parts.append(f"{text}: {fields[0]}" if len(fields) == 1 else f"{text}:\n- " + "\n- ".join(fields))
-    joined = parts[0] if len(parts) == 1 else "; ".join(parts)
+    if number == 1:
+        joined = f"conflict with {conflicts[0][0]}: {conflicts[0][1]}"
+    else:
+        by_manager: dict[str, list[str]] = {}
+        for text, where in conflicts:
+            by_manager.setdefault(text, []).append(where)
+        lines = []
+        for text in sorted(by_manager):
+            lines += [f"conflicts with {text}:", *(f"- {where}" for where in by_manager[text])]
+        joined = "\n".join(lines)
     message = f"Apply failed with {number} conflict{'s' if number != 1 else ''}: {joined}"
-    causes = [{"reason": "FieldManagerConflict", "message": text, "field": where} for text, where in conflicts]
+    causes = [
+        {"reason": "FieldManagerConflict", "message": f"conflict with {text}", "field": where}
+        for text, where in conflicts
+    ]
     return ApiError(409, "Conflict", message, {"causes": causes})
 
 

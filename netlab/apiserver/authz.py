@@ -68,10 +68,7 @@ async def impersonated(call: Call, authorizer: Authorizer) -> User | None:
         if groups or uid or extra:
             from netlab.api import status
 
-            raise status.internal(
-                f"requested {groups or uid or extra} impersonation without impersonating a user"
-                if False else "requested impersonation of groups, uid or extra without impersonating a user"
-            )
+            raise status.internal("requested impersonation of groups, uid or extra without impersonating a user")
         return None
     asker = call.user
     parts = name.split(":")

@@ -69,9 +69,8 @@ def patched(
         else:
             result = strategic.apply(shown, parsed, kind.definition or "")
     except PatchConflict as e:
-        error = status.ApiError(422, "Invalid", f"the server rejected our request due to an error in our request: {e}"
-                                if False else str(e), {})
-        raise error from e
+        raise status.ApiError(422, "Invalid", f"the server rejected our request due to an error in our request: {e}",
+                              {}) from e  # fmt: skip
     except PatchError as e:
         raise status.bad_request(str(e)) from e
     r = kind.resource

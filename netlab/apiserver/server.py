@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import ssl
 import time
@@ -20,8 +21,7 @@ from aiohttp import web
 from netlab.api import status
 from netlab.apiserver import authz, bootstrap
 from netlab.apiserver.admission import Admission
-from netlab.apiserver.admission.chain import build
-from netlab.apiserver.admission.namespaces import NamespaceLifecycle
+from netlab.apiserver.admission.chain import Chain
 from netlab.apiserver.audit import Audit
 from netlab.apiserver.authn import Authenticator
 from netlab.apiserver.call import Call, User, error
@@ -29,7 +29,6 @@ from netlab.apiserver.certs import Authority
 from netlab.apiserver.discovery import Discovery
 from netlab.apiserver.handlers import Context
 from netlab.apiserver.health import Health
-from netlab.apiserver.lister import Lister
 from netlab.apiserver.metrics import Metrics
 from netlab.apiserver.nodes import Nodes
 from netlab.apiserver.openapi import OpenApi
@@ -66,6 +65,8 @@ class Settings:
     port: int = 6443
     static: dict[str, User] = field(default_factory=dict)
     anonymous: bool = True
+    #: whether a pod is refused whose ServiceAccount is not there: with a controller that makes `default` accounts
+    accounts_required: bool = False
     audit_log: Path | None = None
     authority: Authority | None = None
     now: Callable[[], float] = time.time
@@ -79,7 +80,9 @@ class ApiServer:
         self.ctx = Context(store, Registry(), Admission(), settings.now)
         self.tokens = Tokens(settings.token_key, settings.issuer, settings.now)
         self.rbac = Rbac(store)
-        self.namespaces = Lister(store, "/registry/namespaces/")
+        self.chain = Chain(
+            store, service_range=settings.service_range, accounts_required=settings.accounts_required
+        )
         self.authorizer = authz.Authorizer(self.rbac, Nodes(store))
         self.authenticator = Authenticator(
             store, self.tokens, settings.now, settings.static, anonymous=settings.anonymous
@@ -96,7 +99,7 @@ class ApiServer:
             self.ctx, Discovery(self.ctx.registry, settings.address), OpenApi(self.ctx.registry), health,
             Subresources(self.ctx, self.tokens), reviews,
         )  # fmt: skip
-        self._listers = [*self.rbac.listers(), self.namespaces]
+        self._listers = [*self.rbac.listers(), *self.chain.listers]
 
     async def _ping(self) -> str | None:
         return None
@@ -113,9 +116,7 @@ class ApiServer:
 
     async def start(self) -> None:
         """Prepare the store, fill the caches. StoreError."""
-        self.ctx.admission = build(self.ctx, NamespaceLifecycle(self.store, self.namespaces))
-        import ipaddress
-
+        self.ctx.admission = self.chain.admission
         first = str(next(ipaddress.ip_network(self.settings.service_range).hosts()))
         await bootstrap.prepare(
             self.ctx, service_ip=first, addresses=self.settings.endpoints, port=self.settings.port

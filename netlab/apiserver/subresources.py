@@ -94,7 +94,7 @@ class Subresources:
         obj = await self._get(kind, call.info.namespace, call.info.name)
         if kind.resource.kind == "Pod" and not (obj.get("spec") or {}).get("nodeName"):
             raise status.bad_request(f"pod {call.info.name} does not have a host assigned")
-        raise status.ApiError(501, "NotImplemented" if False else "", "no node can be reached from this server", {})
+        raise status.ApiError(501, "", "no node can be reached from this server", {})
 
     # -- scale
 
@@ -168,10 +168,7 @@ class Subresources:
         body = await body_object(call, "policy", "v1", "Eviction", versions=("policy/v1beta1",))
         name = body["metadata"].get("name", "")
         if name and name != call.info.name:
-            raise status.bad_request(
-                f"name in URL does not match name in Eviction object: {call.info.name} vs {name}"
-                if False else "name in URL does not match name in Eviction object"
-            )
+            raise status.bad_request("name in URL does not match name in Eviction object")
         given = body.get("deleteOptions") or {}
         options = deletes.options_from(given, [str(d) for d in given.get("dryRun") or []])
         options.dry = options.dry or dry_run(call)
