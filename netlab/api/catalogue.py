@@ -33,7 +33,7 @@ v1
   Node                    nodes                  no     -    C  proxy,status                    *
   PersistentVolumeClaim   persistentvolumeclaims pvc    -    N  status                          *
   PersistentVolume        persistentvolumes      pv     -    C  status                          *
-  Pod                     pods                   po     all  N  attach,binding,ephemeralcontainers,eviction,exec,log,portforward,proxy,resize,status *
+  Pod                     pods                   po     all  N  @pod                            *
   PodTemplate             podtemplates           -      -    N  -                               *
   ReplicationController   replicationcontrollers rc     all  N  scale,status                    *
   ResourceQuota           resourcequotas         quota  -    N  status                          *
@@ -105,6 +105,8 @@ flowcontrol.apiserver.k8s.io/v1
   FlowSchema              flowschemas            -      -    C  status                          *
   PriorityLevelConfiguration prioritylevelconfigurations - - C  status                          *
 """
+
+_POD = "attach,binding,ephemeralcontainers,eviction,exec,log,portforward,proxy,resize,status"
 
 #: where the original keeps a resource below /registry, if not under its plural
 _STORED_AT = {
@@ -214,8 +216,8 @@ def _parse(text: str) -> Iterator[Resource]:
             stored = ("", "v1") if plural == "events" else (group, "v2") if group == "autoscaling" else (group, version)
             yield Resource(
                 group, version, kind, plural, kind.lower(), _names(short), _names(categories), scope == "N",
-                _VERBS[verbs], tuple(subresource(s, kind) for s in _names(subs)), f"/registry/{at}/", stored,
-                list_kind=f"{kind}List",
+                _VERBS[verbs], tuple(subresource(s, kind) for s in _names(subs.replace("@pod", _POD))),
+                f"/registry/{at}/", stored, list_kind=f"{kind}List",
             )  # fmt: skip
 
 

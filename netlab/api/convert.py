@@ -27,7 +27,7 @@ def _selector_from_template(obj: Json) -> Json:
 
 
 def _backend_up(old: Any) -> Any:
-    if not isinstance(old, dict) or "serviceName" not in old and "servicePort" not in old:
+    if not isinstance(old, dict) or ("serviceName" not in old and "servicePort" not in old):
         return old
     port = old.get("servicePort")
     key = "name" if isinstance(port, str) and not port.isdigit() else "number"

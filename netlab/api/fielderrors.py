@@ -94,7 +94,9 @@ def too_long(field: str, limit: int) -> FieldError:
 
 
 def too_many(field: str, number: int, limit: int) -> FieldError:
-    return FieldError("FieldValueTooMany", field, f"{number}: must have at most {limit} item{'s' if limit != 1 else ''}")
+    return FieldError(
+        "FieldValueTooMany", field, f"{number}: must have at most {limit} item{'s' if limit != 1 else ''}"
+    )
 
 
 def not_found(field: str, value: Any) -> FieldError:

@@ -1,6 +1,6 @@
 """Which field selectors a kind knows beside metadata.name and metadata.namespace.
 
-Source: kubernetes pkg/apis/<group>/<version>/conversion.go (AddFieldLabelConversionFunc), strategy.go (ToSelectableFields).
+Source: kubernetes pkg/apis/<group>/<version>/conversion.go (AddFieldLabelConversionFunc), and the strategies.
 """
 
 from __future__ import annotations

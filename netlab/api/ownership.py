@@ -90,9 +90,11 @@ def _capped(entries: list[Entry]) -> list[Entry]:
     for e in old:
         fields |= e.fields
     bucket = Entry(ANCIENT, "Update", old[-1].api_version, "", old[-1].time, frozenset(fields))
-    return [e for e in entries if e.operation == "Apply"] + [bucket] + [
-        e for e in entries if e.operation == "Update" and e not in old
-    ]
+    return (
+        [e for e in entries if e.operation == "Apply"]
+        + [bucket]
+        + [e for e in entries if e.operation == "Update" and e not in old]
+    )
 
 
 def update(old: Json, new: Json, type_: Type, writer: Writer, *, blank: bool = False) -> list[Json]:
@@ -177,10 +179,9 @@ def apply(live: Json, config: Json, type_: Type, writer: Writer, *, force: bool)
     gone: set[FieldPath] = set()
     compare(live, result, type_, (), changed, gone)
     touched, lost = stripped(changed), stripped(gone)
-    conflicts = []
+    conflicts: list[tuple[str, str]] = []
     for entry in others:
-        for path in sorted(entry.fields & touched & mine):
-            conflicts.append((_owner(entry), dotted(path)))
+        conflicts += [(_owner(entry), dotted(path)) for path in sorted(entry.fields & touched & mine)]
     if conflicts and not force:
         return Applied(live, [], conflicts)
     for entry in others:

@@ -23,9 +23,7 @@ class QuantityError(ValueError):
     """Not a quantity; the text is the original's."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-        )
+        super().__init__("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
 
 
 def _parts(text: str) -> tuple[Decimal, str]:

@@ -271,9 +271,8 @@ def decode(value: Any, shape: Shape, unknown: list[str], path: Path_ = (), struc
                 got: Any = inner
             else:
                 got = decode(inner, child, unknown, (path, name), own)
-            if known.omit and (not got and got is not None):
-                if not (child.kind == QUANTITY or (child.kind == OBJECT and known.always)):
-                    continue
+            if known.omit and not got and got is not None and not (child.kind == OBJECT and known.always):
+                continue
             out[name] = got
         for name, known in shape.always:
             if name not in out:

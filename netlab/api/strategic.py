@@ -127,7 +127,7 @@ def _ordered(merged: list[Any], patched: list[Any], order: Any, key: str | None)
     def name(element: Any) -> Any:
         return element.get(key) if key is not None and isinstance(element, dict) else element
 
-    rank = {}
+    rank: dict[Any, int] = {}
     for i, element in enumerate(order):
         rank.setdefault(_hashable(name(element)), i)
     listed = sorted((e for e in merged if _hashable(name(e)) in rank), key=lambda e: rank[_hashable(name(e))])
@@ -142,5 +142,3 @@ def _ordered(merged: list[Any], patched: list[Any], order: Any, key: str | None)
 
 def _hashable(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else repr(value)
-
-

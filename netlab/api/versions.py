@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Old(NamedTuple):
-    """A kind in an old version, the group and version that it is now, and the releases of its deprecation and removal."""
+    """A kind in an old version, what it is now, and the releases of its deprecation and removal."""
 
     group: str
     version: str

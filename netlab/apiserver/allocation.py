@@ -40,7 +40,7 @@ class ServiceAllocation(Plugin):
         return used
 
     async def validate(self, a: Attributes) -> None:
-        """Give addresses and ports to what was found good. It runs after validation: nothing is held for refused ones."""
+        """Give addresses and ports to what was found good: nothing is held for what is refused."""
         if a.group_kind != ("", "Service") or a.obj is None or a.subresource:
             return
         spec = a.obj["spec"]
@@ -70,7 +70,9 @@ class ServiceAllocation(Plugin):
         wanted = spec.get("type") == "NodePort" or (
             spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True)
         )
-        before = {(p.get("protocol"), p.get("port")): p["nodePort"] for p in was.get("ports") or () if p.get("nodePort")}
+        before = {
+            (p.get("protocol"), p.get("port")): p["nodePort"] for p in was.get("ports") or () if p.get("nodePort")
+        }
         for i, port in enumerate(ports):
             own = before.get((port.get("protocol"), port.get("port")))
             if not wanted:
@@ -90,14 +92,18 @@ class ServiceAllocation(Plugin):
                                     f"{PORT_FIRST}-{PORT_LAST}")  # fmt: skip
                     raise status.invalid("Service", "", name, [wrong])
                 if number in used:
-                    raise status.invalid("Service", "", name, [invalid(at, number, "provided port is already allocated")])
+                    raise status.invalid(
+                        "Service", "", name, [invalid(at, number, "provided port is already allocated")]
+                    )
                 self._hold(a, number)
                 used.add(number)
 
     def _claim(self, a: Attributes, ip: str, used: set[str | int], name: str) -> None:
         why = ""
         if ipaddress.ip_address(ip) not in self.network:
-            why = f"failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs "
+            why = (
+                f"failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs "
+            )
             why += f"is {self.network}"
         elif ip in used:
             why = f"failed to allocate IP {ip}: provided IP is already allocated"

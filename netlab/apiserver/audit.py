@@ -1,4 +1,4 @@
-"""The audit log: one JSON line a request, at level Metadata: who, what, when, with which answer. No bodies, no tokens."""
+"""The audit log: a JSON line for each request, at level Metadata: who, what, when. No bodies, no tokens."""
 
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ async def read(request: web.BaseRequest) -> bytes:
         return b""
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise status.unsupported_media_type(BODY_TYPES)
-    parts, size = [], 0
+    parts: list[bytes] = []
+    size = 0
     while True:
         part = await request.content.readany()
         if not part:
@@ -126,14 +127,15 @@ def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> Jso
     loader.flatten_mapping(node)
     out: Json = {}
     for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node, deep=True)
         text = key if isinstance(key, str) else "true" if key is True else "false" if key is False else str(key)
         if text in out:
             line = key_node.start_mark.line + 1
             raise status.bad_request(
-                f'error converting YAML to JSON: yaml: unmarshal errors:\n  line {line}: key "{text}" already set in map'
+                "error converting YAML to JSON: yaml: unmarshal errors:\n"
+                f'  line {line}: key "{text}" already set in map'
             )
-        out[text] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+        out[text] = loader.construct_object(value_node, deep=True)
     return out
 
 
@@ -148,7 +150,7 @@ def parse_yaml(body: bytes) -> Any:
         except orjson.JSONDecodeError:
             pass  # flow style YAML looks like it
     try:
-        value = yaml.load(body, _Loader)  # noqa: S506 - a safe loader
+        value = yaml.load(body, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as e:
         text = " ".join(str(e).split())
         raise status.bad_request(f"error converting YAML to JSON: yaml: {text}") from e

@@ -22,8 +22,9 @@ def validation_mode(call: Call) -> str:
         from netlab.api.fielderrors import not_supported
 
         wrong = not_supported("fieldValidation", mode, ["", "Ignore", "Strict", "Warn"])
-        raise status.invalid("CreateOptions" if call.request.method == "POST" else "UpdateOptions", "meta.k8s.io", "",
-                             [wrong])
+        raise status.invalid(
+            "CreateOptions" if call.request.method == "POST" else "UpdateOptions", "meta.k8s.io", "", [wrong]
+        )
     return mode
 
 
@@ -51,12 +52,10 @@ def check_kind(obj: Any, resource: Resource, kind: str, api_version: str) -> Jso
             "type string"
         )
     if given_kind != kind:
-        raise status.bad_request(
-            f'{given_kind} in version "{given_version.rpartition("/")[2]}" cannot be handled as a {kind}: '
-            f'no kind "{given_kind}" is registered for version "{given_version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
-            if not resource.custom and given_version == api_version
-            else f"the object provided is unrecognized (must be of type {kind}): got {given_version}, Kind={given_kind}"
-        )
+        text = f'no kind "{given_kind}" is registered for version "{given_version}" here'
+        if given_version == api_version:
+            text = f"the object provided is a {given_kind}"
+        raise status.bad_request(f"the object provided is unrecognized (must be of type {kind}): {text}")
     if given_version != api_version:
         raise status.bad_request(
             f"the API version in the data ({given_version}) does not match the expected API version ({api_version})"

@@ -25,6 +25,11 @@ from netlab.apiserver.writing import RETRIES, check_dry_run
 from netlab.store.protocol import Conflict, KeyValue
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+#: kinds of the core group whose deletion is answered with the object
+_SHOWN = (
+    "Pod", "Namespace", "Service", "ServiceAccount", "PersistentVolume", "PersistentVolumeClaim", "PodTemplate",
+    "ResourceQuota",
+)  # fmt: skip
 _POLICIES = ("Foreground", "Background", "Orphan")
 
 
@@ -45,8 +50,9 @@ def options_from(value: Mapping[str, Any], dry: list[str]) -> Options:
     found = Options()
     grace = value.get("gracePeriodSeconds")
     if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
-        raise status.bad_request("json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds "
-                                 "of type int64")
+        raise status.bad_request(
+            "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
+        )
     found.grace = grace
     policy = value.get("propagationPolicy")
     found.policy = policy if isinstance(policy, str) else ""
@@ -170,8 +176,7 @@ async def delete(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
     options = await options_of(call)
     kv, value, gone = await remove(ctx, call, kind, call.info.namespace, call.info.name, options)
     r = kind.resource
-    if gone and r.kind not in ("Pod", "Namespace", "Service", "ServiceAccount", "PersistentVolume",
-                               "PersistentVolumeClaim", "PodTemplate", "ResourceQuota") or (gone and r.group):  # fmt: skip
+    if gone and (r.group or r.kind not in _SHOWN):
         uid = objects.load(kv)["metadata"].get("uid", "")
         details = {"name": call.info.name, "group": r.group, "kind": r.plural, "uid": uid}
         return answer(call, status.success({k: v for k, v in details.items() if v}))

@@ -63,12 +63,13 @@ class Lister:
         return len(self._items)
 
     def put(self, kv: KeyValue) -> None:
-        """Take over what was just written by ourselves, before the watch tells it."""
+        """Take over what a key is, if that is newer."""
         current = self._items.get(kv.key)
         if current is None or int(current["metadata"]["resourceVersion"]) < kv.revision:
-            self._set(kv.key, objects.load(kv))
+            self.set(kv.key, objects.load(kv))
 
-    def _set(self, key: str, obj: Json | None) -> None:
+    def set(self, key: str, obj: Json | None) -> None:
+        """Hold an object, or no longer: what was just written by ourselves, before the watch tells it."""
         old = self._items.get(key)
         if obj is None:
             self._items.pop(key, None)
@@ -82,9 +83,9 @@ class Lister:
         page = await self.store.list(self.prefix)
         fresh = {kv.key for kv in page.items}
         for key in [k for k in self._items if k not in fresh]:
-            self._set(key, None)
+            self.set(key, None)
         for kv in page.items:
-            self._set(kv.key, objects.load(kv))
+            self.set(kv.key, objects.load(kv))
         self._revision = page.revision
         self._synced.set()
 
@@ -94,7 +95,7 @@ class Lister:
             try:
                 async for batch in stream:
                     for event in batch.events:
-                        self._set(event.kv.key, None if event.deleted else objects.load(event.kv))
+                        self.set(event.kv.key, None if event.deleted else objects.load(event.kv))
                     self._revision = batch.revision
                 return  # the store is closed
             except Compacted:

@@ -60,5 +60,3 @@ def loads(value: bytes, revision: int) -> Json:
     if revision:
         obj["metadata"]["resourceVersion"] = str(revision)
     return obj
-
-

@@ -7,6 +7,7 @@ Strategic merge patch is listed for built-in kinds, whose schemas tell merge key
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -129,10 +130,7 @@ class OpenApi:
                 raise status.not_acceptable("only the following media types are accepted: application/json")
             body = self._document(where, lambda: self._group(where))
             tag = '"' + _hash(body) + '"'
-            if call.request.headers.get("If-None-Match") == tag:
-                response = raw(call, b"", 304)
-            else:
-                response = raw(call, body)
+            response = raw(call, b"", 304) if call.request.headers.get("If-None-Match") == tag else raw(call, body)
             response.headers["ETag"] = tag
             if call.query.get("hash") == tag.strip('"'):
                 response.headers["Cache-Control"] = "public, immutable"
@@ -235,7 +233,7 @@ class OpenApi:
                 paths[f"{many}/{{name}}/{s.name}"] = self._item(r, name, verbs, namespaced=r.namespaced, named=True)
 
     @staticmethod
-    def _item(r: Resource, name: str, verbs: list[str], *, namespaced: bool, named: bool) -> Json:
+    def _item(r: Resource, name: str, verbs: Sequence[str], *, namespaced: bool, named: bool) -> Json:
         def parameter(key: str, where: str, kind: str, text: str) -> Json:
             return {"name": key, "in": where, "description": text, "schema": {"type": kind, "uniqueItems": True},
                     **({"required": True} if where == "path" else {})}  # fmt: skip
@@ -277,7 +275,9 @@ class OpenApi:
             for path, item in more.items():
                 paths[path] = {k: _operation_v2(v) if isinstance(v, dict) else [_parameter_v2(p) for p in v]
                                for k, v in item.items()}  # fmt: skip
-        text = orjson.dumps({"definitions": schemas, "paths": paths}).replace(b"#/components/schemas/", b"#/definitions/")
+        text = orjson.dumps({"definitions": schemas, "paths": paths}).replace(
+            b"#/components/schemas/", b"#/definitions/"
+        )
         return {
             "swagger": "2.0", "info": {"title": "Kubernetes", "version": f"v{MAJOR}.{MINOR}.{PATCH}"},
             **orjson.loads(text),

@@ -54,9 +54,7 @@ async def patch(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
     return await update(ctx, call, kind, change, form)
 
 
-def patched(
-    ctx: Context, call: Call, kind: Kind, old: Json, media: str, parsed: Any, duplicates: list[str]
-) -> Json:
+def patched(ctx: Context, call: Call, kind: Kind, old: Json, media: str, parsed: Any, duplicates: list[str]) -> Json:
     """A stored object after a patch, decoded anew. ApiError 400 or 422."""
     shown = kind.show(old)
     try:
@@ -124,8 +122,12 @@ async def _apply(ctx: Context, call: Call, kind: Kind, body: bytes, form: Form) 
         obj["metadata"]["name"] = info.name
         obj["metadata"]["managedFields"] = result.managed
         if obj["metadata"].pop("uid", None):
-            raise status.conflict(r.plural, r.group, info.name, "uid mismatch: the provided object specified uid "
-                                  f"{meta['uid']}, and no existing object was found")
+            raise status.conflict(
+                r.plural,
+                r.group,
+                info.name,
+                f"uid mismatch: the provided object specified uid {meta['uid']}, and no existing object was found",
+            )
         return await create_object(ctx, call, kind, obj, form, applied=True)
 
     async def change(old: Json) -> Change:
@@ -163,10 +165,7 @@ def _whole(call: Call, kind: Kind, obj: Json) -> Json:
 
     copy: Json = orjson.loads(orjson.dumps(obj))
     managed = copy.get("metadata", {}).pop("managedFields", None)
-    if kind.raw:
-        out = kind.decode(copy, [])
-    else:
-        out = copy
+    out = kind.decode(copy, []) if kind.raw else copy
     kind.default(out)
     if managed is not None:
         out["metadata"]["managedFields"] = managed

@@ -150,7 +150,8 @@ CLUSTER_ROLES: dict[str, list[str]] = {
         f"{_READ} | core | namespaces",
     ],
     "system:kube-controller-manager": [
-        "create,patch,update | core,events.k8s.io | events", "create,get,list,update,watch | coordination.k8s.io | leases",
+        "create,patch,update | core,events.k8s.io | events",
+        "create,get,list,update,watch | coordination.k8s.io | leases",
         "create | core | secrets,serviceaccounts", "delete | core | secrets",
         "get | core | configmaps,namespaces,secrets,serviceaccounts", "update | core | secrets,serviceaccounts",
         "create | authentication.k8s.io | tokenreviews", "create | authorization.k8s.io | subjectaccessreviews",

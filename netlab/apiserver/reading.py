@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 
 from netlab.api import Json, status
-from netlab.api.fielderrors import FieldError, forbidden, invalid
+from netlab.api.fielderrors import FieldError, forbidden
 from netlab.api.fields import field_selector
 from netlab.api.selectors import FieldSelector, LabelSelector, SelectorError, parse_labels
 from netlab.apiserver import objects, tables
@@ -54,8 +54,11 @@ def selection(call: Call, kind: Kind) -> Selection:
     try:
         labels = parse_labels(call.query.get("labelSelector", ""))
     except SelectorError as e:
-        raise status.bad_request(f"unable to parse requirement: {e}".replace("unable to parse requirement: " * 2,
-                                                                             "unable to parse requirement: ")) from e
+        raise status.bad_request(
+            f"unable to parse requirement: {e}".replace(
+                "unable to parse requirement: " * 2, "unable to parse requirement: "
+            )
+        ) from e
     try:
         fields = field_selector(r.group, r.kind, call.query.get("fieldSelector", ""), extra)
         if call.info.name:  # the deprecated watch of one name
@@ -72,8 +75,9 @@ def revision(call: Call) -> int | None:
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 20:
-        raise status.bad_request(f"Invalid value: {text!r}: strconv.ParseUint: parsing {orjson.dumps(text).decode()}: "
-                                 "invalid syntax")
+        raise status.bad_request(
+            f"Invalid value: {text!r}: strconv.ParseUint: parsing {orjson.dumps(text).decode()}: invalid syntax"
+        )
     return int(text)
 
 
@@ -106,8 +110,9 @@ def _check_match(call: Call, asked: int | None) -> str:
     elif match == "Exact" and asked == 0:
         why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
     elif match not in ("Exact", "NotOlderThan"):
-        raise _list_options([FieldError("FieldValueNotSupported", field, 'supported values: "Exact", "NotOlderThan", ""',
-                                        match)])
+        raise _list_options(
+            [FieldError("FieldValueNotSupported", field, 'supported values: "Exact", "NotOlderThan", ""', match)]
+        )
     if why:
         raise _list_options([forbidden(field, why)])
     return match
@@ -189,7 +194,7 @@ async def page(ctx: Context, call: Call, kind: Kind, chosen: Selection) -> Liste
             if after:
                 start = after.removeprefix(prefix) + "\0"
                 raise status.expired(_EXPIRED, token({"v": "meta.k8s.io/v1", "rv": -1, "start": start})) from e
-            raise status.expired(f"The resourceVersion for the provided list is too old.") from e
+            raise status.expired("The resourceVersion for the provided list is too old.") from e
         except FutureRevision as e:
             raise status.too_large_revision(e.asked, e.current) from e
     if asked and asked > listed.revision:

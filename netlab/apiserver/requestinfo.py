@@ -49,11 +49,10 @@ def request_info(method: str, path: str, query: Mapping[str, str]) -> RequestInf
     if rest[0] == "watch" and len(rest) > 1:  # the deprecated form of a watch
         watch, rest = True, rest[1:]
     namespace = ""
-    if rest[0] == "namespaces":
-        if len(rest) > 1:
-            namespace = rest[1]
-            if len(rest) > 2 and rest[2] not in _NAMESPACE_PARTS:
-                rest = rest[2:]
+    if rest[0] == "namespaces" and len(rest) > 1:
+        namespace = rest[1]
+        if len(rest) > 2 and rest[2] not in _NAMESPACE_PARTS:
+            rest = rest[2:]
     plural = rest[0]
     name = rest[1] if len(rest) > 1 else ""
     subresource = rest[2] if len(rest) > 2 else ""
@@ -63,6 +62,4 @@ def request_info(method: str, path: str, query: Mapping[str, str]) -> RequestInf
         verb = "deletecollection"
     if watch:
         verb = "watch"
-    return RequestInfo(
-        True, verb, path, group, version, namespace, plural, name, subresource, tuple(rest[3:])
-    )
+    return RequestInfo(True, verb, path, group, version, namespace, plural, name, subresource, tuple(rest[3:]))

@@ -25,7 +25,12 @@ class Router:
     """The end of the chain."""
 
     def __init__(
-        self, ctx: Context, discovery: Discovery, openapi: OpenApi, health: Health, subresources: Subresources,
+        self,
+        ctx: Context,
+        discovery: Discovery,
+        openapi: OpenApi,
+        health: Health,
+        subresources: Subresources,
         reviews: Reviews,
     ) -> None:
         self.ctx, self.discovery, self.openapi, self.health = ctx, discovery, openapi, health
@@ -42,7 +47,7 @@ class Router:
         if not info.verb:
             raise status.method_not_allowed()
         r = kind.resource
-        if r.namespaced and not info.namespace and info.verb not in ("list", "watch") :
+        if r.namespaced and not info.namespace and info.verb not in ("list", "watch"):
             # a namespaced resource is written below its namespace only
             raise status.no_such_path() if info.name else status.method_not_allowed()
         if not r.namespaced and info.namespace and not (r.plural == "namespaces"):

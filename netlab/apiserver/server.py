@@ -1,6 +1,6 @@
 """The server: everything put together, and the chain that a request goes through.
 
-    limits ─▶ request info ─▶ authentication ─▶ audit ─▶ impersonation ─▶ authorization ─▶ router
+limits ─▶ request info ─▶ authentication ─▶ audit ─▶ impersonation ─▶ authorization ─▶ router
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from netlab.apiserver.audit import Audit
 from netlab.apiserver.authn import Authenticator
 from netlab.apiserver.call import Call, User, error
 from netlab.apiserver.certs import Authority
+from netlab.apiserver.custom.definitions import Definitions
 from netlab.apiserver.discovery import Discovery
 from netlab.apiserver.handlers import Context
 from netlab.apiserver.health import Health
@@ -80,9 +81,7 @@ class ApiServer:
         self.ctx = Context(store, Registry(), Admission(), settings.now)
         self.tokens = Tokens(settings.token_key, settings.issuer, settings.now)
         self.rbac = Rbac(store)
-        self.chain = Chain(
-            store, service_range=settings.service_range, accounts_required=settings.accounts_required
-        )
+        self.chain = Chain(store, service_range=settings.service_range, accounts_required=settings.accounts_required)
         self.authorizer = authz.Authorizer(self.rbac, Nodes(store))
         self.authenticator = Authenticator(
             store, self.tokens, settings.now, settings.static, anonymous=settings.anonymous
@@ -99,6 +98,7 @@ class ApiServer:
             self.ctx, Discovery(self.ctx.registry, settings.address), OpenApi(self.ctx.registry), health,
             Subresources(self.ctx, self.tokens), reviews,
         )  # fmt: skip
+        self.definitions = Definitions(self.ctx)
         self._listers = [*self.rbac.listers(), *self.chain.listers]
 
     async def _ping(self) -> str | None:
@@ -118,17 +118,17 @@ class ApiServer:
         """Prepare the store, fill the caches. StoreError."""
         self.ctx.admission = self.chain.admission
         first = str(next(ipaddress.ip_network(self.settings.service_range).hosts()))
-        await bootstrap.prepare(
-            self.ctx, service_ip=first, addresses=self.settings.endpoints, port=self.settings.port
-        )
+        await bootstrap.prepare(self.ctx, service_ip=first, addresses=self.settings.endpoints, port=self.settings.port)
         for lister in self._listers:
             await lister.start()
+        await self.definitions.start()
         self.ready = True
 
     async def aclose(self) -> None:
         """End the watches and the caches. The store stays open."""
         self.ready = False
         self.ctx.closing.set()
+        await self.definitions.aclose()
         for lister in self._listers:
             await lister.aclose()
         self.audit.close()
@@ -210,5 +210,3 @@ def runner(server: ApiServer) -> web.ServerRunner:
         max_field_size=65536,
     )  # fmt: skip
     return web.ServerRunner(http, shutdown_timeout=5.0)
-
-

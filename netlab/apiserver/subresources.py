@@ -43,7 +43,9 @@ async def body_object(call: Call, group: str, version: str, kind: str, *, versio
         raise status.bad_request(f"the body is no {kind}")
     given = (value.get("apiVersion", api_version), value.get("kind", kind))
     if given != (api_version, kind):
-        raise status.bad_request(f"no kind {given[1]!r} is registered for version {given[0]!r} here: {kind} is expected")
+        raise status.bad_request(
+            f"no kind {given[1]!r} is registered for version {given[0]!r} here: {kind} is expected"
+        )
     shape = shape_of_kind(group, version, kind)
     if shape is None:
         return value
@@ -237,11 +239,16 @@ class Subresources:
         async def change(pod: Json) -> Change:
             there = pod["spec"].get("nodeName", "")
             if pod["metadata"].get("deletionTimestamp"):
-                raise status.conflict("pods/binding", "", call.info.name,
-                                      f"pod {call.info.name} is being deleted, cannot be assigned to a host")
+                raise status.conflict(
+                    "pods/binding",
+                    "",
+                    call.info.name,
+                    f"pod {call.info.name} is being deleted, cannot be assigned to a host",
+                )
             if there:
-                raise status.conflict("pods/binding", "", call.info.name,
-                                      f"pod {call.info.name} is already assigned to node \"{there}\"")
+                raise status.conflict(
+                    "pods/binding", "", call.info.name, f'pod {call.info.name} is already assigned to node "{there}"'
+                )
             if meta.get("uid") and meta["uid"] != pod["metadata"]["uid"]:
                 raise status.conflict("pods/binding", "", call.info.name, "uid mismatch")
             pod["spec"]["nodeName"] = node
@@ -359,7 +366,9 @@ class Subresources:
         uid = obj["metadata"]["uid"]
         if ref.get("uid") and ref["uid"] != uid:
             why = f"the UID in the bound object reference ({ref['uid']}) does not match the UID in record. "
-            raise status.conflict(plural, "", ref["name"], why + "The object might have been deleted and then recreated")
+            raise status.conflict(
+                plural, "", ref["name"], why + "The object might have been deleted and then recreated"
+            )
         return {ref["kind"].lower(): {"name": ref["name"], "uid": uid}}
 
 
@@ -367,10 +376,7 @@ def _patched_scale(now: Json, media: str, parsed: object) -> Json:
     from netlab.api import patches
 
     try:
-        if media == patching.JSON_PATCH:
-            found = patches.json_patch(now, parsed)
-        else:
-            found = patches.merge(now, parsed)
+        found = patches.json_patch(now, parsed) if media == patching.JSON_PATCH else patches.merge(now, parsed)
     except patches.PatchConflict as e:
         raise status.ApiError(422, "Invalid", str(e), {}) from e
     except patches.PatchError as e:
@@ -392,9 +398,7 @@ def _approved(old: Json, new: Json) -> Json:
 
 def _blocked(why: str, retry: int = 0) -> status.ApiError:
     cause = {"reason": "DisruptionBudget", "message": why}
-    return status.too_many_requests(
-        "Cannot evict pod as it would violate the pod's disruption budget.", retry, [cause]
-    )
+    return status.too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", retry, [cause])
 
 
 def _at(obj: Json, path: str) -> object:
@@ -409,5 +413,3 @@ def _put(obj: Json, path: str, value: object) -> None:
     for step in steps:
         obj = obj.setdefault(step, {})
     obj[last] = value
-
-

@@ -19,7 +19,9 @@ def partial(obj: Json, version: str = "v1") -> Json:
     }  # fmt: skip
 
 
-def table(kind: Kind, objs: list[Json], metadata: Json, form: Form, include: str, now: float, *, head: bool = True) -> Json:
+def table(
+    kind: Kind, objs: list[Json], metadata: Json, form: Form, include: str, now: float, *, head: bool = True
+) -> Json:
     """Objects (as stored) as a Table. include: None, Metadata or Object; head: with column definitions."""
     made = kind.table() if hasattr(kind, "table") else columns.columns_of(kind.resource.storage[0], kind.resource.kind)
     rows = []

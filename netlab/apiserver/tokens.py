@@ -23,12 +23,12 @@ class Tokens:
         assert isinstance(private, rsa.RSAPrivateKey)
         self._private, self._public = private, private.public_key()
         self.issuer, self._now = issuer, now
-        der = self._public.public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        der = self._public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         self.key_id = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip("=")
 
-    def issue(self, account: Json, audiences: Sequence[str], seconds: int, bound: Json | None = None) -> tuple[str, int]:
+    def issue(
+        self, account: Json, audiences: Sequence[str], seconds: int, bound: Json | None = None
+    ) -> tuple[str, int]:
         """A token for a ServiceAccount, and when it expires (seconds since 1970).
 
         bound: {"pod"|"secret"|"node": {"name", "uid"}} that it dies with.

@@ -13,6 +13,7 @@ import contextlib
 import random
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import ClassVar
 
 import orjson
 from aiohttp import web
@@ -37,7 +38,7 @@ CACHE = 2048
 class Encoder:
     """Events in the form that one watch wants. Plain events of raw kinds are shared by all watchers."""
 
-    _shared: OrderedDict[tuple[str, int, bytes], bytes] = OrderedDict()
+    _shared: ClassVar[OrderedDict[tuple[str, int, bytes], bytes]] = OrderedDict()
 
     def __init__(self, ctx: Context, call: Call, kind: Kind, form: Form) -> None:
         self.ctx, self.kind, self.form = ctx, kind, form
@@ -59,9 +60,7 @@ class Encoder:
         obj = objects.load(kv)
         if self.form.as_ == "Table":
             metadata = {"resourceVersion": str(kv.revision)}
-            shown = tables.table(
-                self.kind, [obj], metadata, self.form, self.include, self.ctx.now(), head=self._head
-            )
+            shown = tables.table(self.kind, [obj], metadata, self.form, self.include, self.ctx.now(), head=self._head)
             self._head = False
         else:
             shown = self.kind.show(obj)

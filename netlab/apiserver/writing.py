@@ -96,7 +96,7 @@ def own(ctx: Context, call: Call, kind: Kind, old: Json | None, new: Json) -> No
 def check_size(value: bytes) -> None:
     """ApiError 413 for an object that is too large for the store."""
     if len(value) > objects_max():
-        raise status.too_large(f"etcdserver: request is too large")
+        raise status.too_large("etcdserver: request is too large")
 
 
 def objects_max() -> int:
@@ -147,7 +147,9 @@ async def create_object(
         _wipe(kind, obj)
     metadata.for_create(obj, times.seconds(ctx.now()), generation=kind.strategy.generation or r.custom)
     kind.default(obj)
-    attributes = Attributes("CREATE", kind, call.info.namespace, meta.get("name", ""), "", obj, None, call.user, dry, call)
+    attributes = Attributes(
+        "CREATE", kind, call.info.namespace, meta.get("name", ""), "", obj, None, call.user, dry, call
+    )
     obj = await ctx.admission.mutate(attributes)
     if not applied:
         own(ctx, call, kind, None, obj)

@@ -75,7 +75,9 @@ async def open_store(options: Options) -> Store:
             raise InputError(f"there is no store {other!r}", hint="sqlite, etcd or memory")
 
 
-def kubeconfig(server: str, ca: bytes, *, cert: bytes = b"", key: bytes = b"", token: str = "", user: str = "admin") -> bytes:
+def kubeconfig(
+    server: str, ca: bytes, *, cert: bytes = b"", key: bytes = b"", token: str = "", user: str = "admin"
+) -> bytes:
     """A kubeconfig (as JSON, which is YAML) for one user of one cluster."""
 
     def text(data: bytes) -> str:

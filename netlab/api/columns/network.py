@@ -55,8 +55,7 @@ def endpoints(obj: Json, now: float) -> list[Any]:
 
 
 def _few(values: list[str], limit: int = 3) -> str:
-    text = ",".join(values[:limit]) + (f" + {len(values) - limit} more..." if len(values) > limit else "")
-    return text
+    return ",".join(values[:limit]) + (f" + {len(values) - limit} more..." if len(values) > limit else "")
 
 
 def endpoint_slice(obj: Json, now: float) -> list[Any]:

@@ -71,7 +71,9 @@ TABLE: dict[tuple[str, str], Columns] = {
     ("policy", "PodDisruptionBudget"): _made(
         "Name | Min Available | Max Unavailable | Allowed Disruptions:integer | Age", workloads.disruption_budget
     ),
-    ("discovery.k8s.io", "EndpointSlice"): _made("Name | AddressType | Ports | Endpoints | Age", network.endpoint_slice),
+    ("discovery.k8s.io", "EndpointSlice"): _made(
+        "Name | AddressType | Ports | Endpoints | Age", network.endpoint_slice
+    ),
     ("networking.k8s.io", "Ingress"): _made("Name | Class | Hosts | Address | Ports | Age", network.ingress),
     ("networking.k8s.io", "IngressClass"): _made("Name | Controller | Parameters | Age", network.ingress_class),
     ("networking.k8s.io", "NetworkPolicy"): _made("Name | Pod-Selector | Age", network.network_policy),

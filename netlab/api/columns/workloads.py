@@ -62,7 +62,7 @@ def daemon_set(obj: Json, now: float) -> list[Any]:
 
 
 def _job_status(obj: Json) -> str:
-    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    _spec, status = obj.get("spec") or {}, obj.get("status") or {}
     true = {c.get("type") for c in status.get("conditions") or () if c.get("status") == "True"}
     if "Complete" in true:
         return "Complete"

@@ -124,8 +124,8 @@ def priority_class(obj: Json, old: Json | None) -> list[FieldError]:
     found: list[FieldError] = []
     name = obj["metadata"].get("name", "")
     if name.startswith("system-") and name not in ("system-cluster-critical", "system-node-critical"):
-        found.append(forbidden("metadata.name", "priority class names with 'system-' prefix are reserved for system use "
-                               f"only. error: {name} is not a known system priority class"))  # fmt: skip
+        found.append(forbidden("metadata.name", "priority class names with 'system-' prefix are reserved for system "
+                               f"use only. error: {name} is not a known system priority class"))  # fmt: skip
     elif not name.startswith("system-") and obj.get("value", 0) > PRIORITY_MAX:
         found.append(forbidden("value", f"maximum allowed value of a user defined priority is {PRIORITY_MAX}"))
     if old is not None and old.get("value", 0) != obj.get("value", 0):

@@ -27,7 +27,9 @@ def _frozen(obj: Json, old: Json | None, *names: str) -> list[FieldError]:
     if not obj.get("immutable"):
         found.append(forbidden("immutable", "field is immutable when `immutable` is set"))
     return found + [
-        forbidden(n, "field is immutable when `immutable` is set") for n in names if (obj.get(n) or {}) != (old.get(n) or {})
+        forbidden(n, "field is immutable when `immutable` is set")
+        for n in names
+        if (obj.get(n) or {}) != (old.get(n) or {})
     ]
 
 
@@ -78,5 +80,7 @@ def _json(value: str, key: str) -> list[FieldError]:
     try:
         orjson.loads(base64.b64decode(value))
     except ValueError:
-        return [invalid(f"data[{key}]", "<secret contents redacted>", "invalid character looking for beginning of value")]
+        return [
+            invalid(f"data[{key}]", "<secret contents redacted>", "invalid character looking for beginning of value")
+        ]
     return []

@@ -18,7 +18,9 @@ def definition(obj: Json, old: Json | None) -> list[FieldError]:
     group, plural = spec.get("group", ""), names.get("plural", "")
     expected = f"{plural}.{group}"
     if obj["metadata"].get("name") != expected:
-        found.append(invalid("metadata.name", obj["metadata"].get("name", ""), 'must be spec.names.plural+"."+spec.group'))
+        found.append(
+            invalid("metadata.name", obj["metadata"].get("name", ""), 'must be spec.names.plural+"."+spec.group')
+        )
     if not group:
         found.append(required("spec.group"))
     else:
@@ -77,8 +79,11 @@ def _versions(versions: list[Json]) -> list[FieldError]:
         else:
             where = f"{at}.schema.openAPIV3Schema"
             if schema.get("type") != "object":
-                found.append(invalid(f"{where}.type", schema.get("type", ""), "must be object at the root")
-                             if schema.get("type") else required(f"{where}.type", "must not be empty at the root"))
+                found.append(
+                    invalid(f"{where}.type", schema.get("type", ""), "must be object at the root")
+                    if schema.get("type")
+                    else required(f"{where}.type", "must not be empty at the root")
+                )
             found += _schema(schema, where, root=True)
     return found
 

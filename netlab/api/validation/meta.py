@@ -35,8 +35,8 @@ def object_meta(meta: Json, kind: str, *, namespaced: bool) -> list[FieldError]:
         problems = qualified_name_problems(finalizer)
         found += [invalid("metadata.finalizers", finalizer, p) for p in problems]
         if not problems and "/" not in finalizer and finalizer not in ("orphan", "foregroundDeletion", "kubernetes"):
-            found.append(invalid("metadata.finalizers", finalizer, "name is neither a standard finalizer name nor is it "
-                                 "fully qualified"))  # fmt: skip
+            found.append(invalid("metadata.finalizers", finalizer, "name is neither a standard finalizer name nor is "
+                                 "it fully qualified"))  # fmt: skip
     return found
 
 
@@ -72,6 +72,6 @@ def _owners(owners: object) -> list[FieldError]:
         if owner.get("controller"):
             controllers.append(owner.get("name", ""))
             if len(controllers) == 2:
-                found.append(invalid(field, owners, "Only one reference can have Controller set to true. Found \"true\" "
-                                     f"in references for {controllers[0]} and {controllers[1]}"))  # fmt: skip
+                found.append(invalid(field, owners, "Only one reference can have Controller set to true. Found "
+                                     f"\"true\" in references for {controllers[0]} and {controllers[1]}"))  # fmt: skip
     return found

@@ -59,7 +59,7 @@ def _update(obj: Json, old: Json) -> list[FieldError]:
     names = {c.get("name"): c for c in more}
     for c in there:
         if names.get(c.get("name")) != c:
-            detail = f"existing ephemeral containers \"{c.get('name')}\" may not be changed"
+            detail = f'existing ephemeral containers "{c.get("name")}" may not be changed'
             found.append(forbidden("spec.ephemeralContainers", detail))
     if not _only_added(was.get("tolerations") or [], spec.get("tolerations") or []):
         found.append(forbidden("spec.tolerations", "existing toleration can not be modified except its "
@@ -157,8 +157,8 @@ def _tolerations(tolerations: list[Json], field: str) -> list[FieldError]:
         if t.get("key"):
             found += [invalid(f"{at}.key", t["key"], p) for p in qualified_name_problems(t["key"])]
         elif operator != "Exists":
-            found.append(invalid(f"{at}.operator", t.get("operator", ""), "operator must be Exists when `key` is empty, "
-                                 "which means \"match all values and all keys\""))  # fmt: skip
+            found.append(invalid(f"{at}.operator", t.get("operator", ""), "operator must be Exists when `key` is "
+                                 "empty, which means \"match all values and all keys\""))  # fmt: skip
         if operator not in ("Equal", "Exists"):
             found.append(not_supported(f"{at}.operator", operator, ["Equal", "Exists"]))
         if operator == "Exists" and t.get("value"):
@@ -304,8 +304,8 @@ def _env(env: list[Json], field: str) -> list[FieldError]:
             kinds = [k for k in ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef") if source.get(k)]
             where = f"{at}.valueFrom"
             if not kinds:
-                found.append(invalid(where, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` "
-                                     "or `secretKeyRef`"))  # fmt: skip
+                found.append(invalid(where, "", "must specify one of: `fieldRef`, `resourceFieldRef`, "
+                                     "`configMapKeyRef` or `secretKeyRef`"))  # fmt: skip
             if e.get("value"):
                 found.append(invalid(where, "", "may not be specified when `value` is not empty"))
             if len(kinds) > 1:
@@ -318,8 +318,7 @@ def _handler(handler: Json, field: str) -> list[FieldError]:
     found: list[FieldError] = []
     if not kinds:
         found.append(required(field, "must specify a handler type"))
-    for extra in kinds[1:]:
-        found.append(forbidden(f"{field}.{extra}", "may not specify more than 1 handler type"))
+    found += [forbidden(f"{field}.{k}", "may not specify more than 1 handler type") for k in kinds[1:]]
     if kinds and kinds[0] == "exec" and not handler["exec"].get("command"):
         found.append(required(f"{field}.exec.command"))
     for kind in ("httpGet", "tcpSocket"):
@@ -349,9 +348,12 @@ def _resources(resources: Json, field: str) -> list[FieldError]:
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for kind, values in (("limits", limits), ("requests", requests)):
         for name, text in values.items():
-            at = f"{field}.{kind}[{name}]" if "/" in name else f"{field}.{kind}.{name}"
             at = f"{field}.{kind}[{name}]"
-            if "/" not in name and name not in ("cpu", "memory", "ephemeral-storage") and not name.startswith("hugepages-"):
+            if (
+                "/" not in name
+                and name not in ("cpu", "memory", "ephemeral-storage")
+                and not name.startswith("hugepages-")
+            ):
                 found.append(invalid(at, name, "must be a standard resource type or fully qualified"))
                 found.append(invalid(at, name, "must be a standard resource for containers"))
             try:

@@ -17,11 +17,11 @@ def role(obj: Json, _old: Json | None) -> list[FieldError]:
             found.append(required(f"{at}.verbs", "verbs must contain at least one value"))
         if rule.get("nonResourceURLs"):
             if obj["kind"] == "Role":
-                found.append(invalid(f"{at}.nonResourceURLs", rule["nonResourceURLs"], "namespaced rules cannot apply to "
-                                     "non-resource URLs"))  # fmt: skip
+                found.append(invalid(f"{at}.nonResourceURLs", rule["nonResourceURLs"], "namespaced rules cannot apply "
+                                     "to non-resource URLs"))  # fmt: skip
             if rule.get("apiGroups") or rule.get("resources") or rule.get("resourceNames"):
-                found.append(invalid(f"{at}.nonResourceURLs", rule["nonResourceURLs"], "rules cannot apply to both regular "
-                                     "resources and non-resource URLs"))  # fmt: skip
+                found.append(invalid(f"{at}.nonResourceURLs", rule["nonResourceURLs"], "rules cannot apply to both "
+                                     "regular resources and non-resource URLs"))  # fmt: skip
             continue
         if not rule.get("apiGroups"):
             found.append(required(f"{at}.apiGroups", "resource rules must supply at least one api group"))

@@ -74,7 +74,10 @@ def service(obj: Json, old: Json | None) -> list[FieldError]:
             found += [invalid("spec.externalName", "", p) for p in subdomain_problems("")]
         if spec.get("clusterIP"):
             found.append(forbidden("spec.clusterIPs[0]", "may not be set when `type` is ExternalName"))
-    for name, values in (("externalTrafficPolicy", ("Cluster", "Local")), ("internalTrafficPolicy", ("Cluster", "Local"))):
+    for name, values in (
+        ("externalTrafficPolicy", ("Cluster", "Local")),
+        ("internalTrafficPolicy", ("Cluster", "Local")),
+    ):
         if spec.get(name) and spec[name] not in values:
             found.append(not_supported(f"spec.{name}", spec[name], list(values)))
     if old is not None:

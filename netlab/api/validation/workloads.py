@@ -64,7 +64,9 @@ def deployment(obj: Json, old: Json | None) -> list[FieldError]:
     match strategy.get("type"):
         case "Recreate":
             if rolling is not None:
-                found.append(forbidden(f"{at}.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'"))
+                found.append(
+                    forbidden(f"{at}.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
+                )
         case "RollingUpdate":
             found += _rolling(rolling or {}, f"{at}.rollingUpdate")
         case other:
@@ -113,8 +115,8 @@ _STATEFUL = (
     "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
 )
 _STATEFUL_FREE = (
-    "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy",
-    "minReadySeconds",
+    "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "minReadySeconds",
+    "persistentVolumeClaimRetentionPolicy",
 )  # fmt: skip
 
 
@@ -144,7 +146,9 @@ def daemon_set(obj: Json, old: Json | None) -> list[FieldError]:
         found += int_or_percent(rolling.get("maxUnavailable"), f"{at}.maxUnavailable")
         found += int_or_percent(rolling.get("maxSurge"), f"{at}.maxSurge")
         if not _zero(rolling.get("maxUnavailable")) and not _zero(rolling.get("maxSurge")):
-            found.append(invalid(f"{at}.maxSurge", rolling["maxSurge"], "may not be set when maxUnavailable is non-zero"))
+            found.append(
+                invalid(f"{at}.maxSurge", rolling["maxSurge"], "may not be set when maxUnavailable is non-zero")
+            )
     return found + (immutable(old.get("spec") or {}, spec, "selector", field="spec") if old else [])
 
 

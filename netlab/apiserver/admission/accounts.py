@@ -53,7 +53,7 @@ class ServiceAccounts(Plugin):
         if account is None:
             if not self.required:
                 return
-            why = f"error looking up service account {a.namespace}/{name}: serviceaccount \"{name}\" not found"
+            why = f'error looking up service account {a.namespace}/{name}: serviceaccount "{name}" not found'
             raise status.forbidden("pods", "", meta.get("name", ""), why)
         mount = spec.get("automountServiceAccountToken")
         if mount is None:

@@ -41,7 +41,9 @@ class LimitRanger(Plugin):
             for item in self._items(a.namespace, "Container"):
                 for container in containers:
                     resources = container.get("resources") or {}
-                    problems += _bounds("Container", resources.get("requests") or {}, resources.get("limits") or {}, item)
+                    problems += _bounds(
+                        "Container", resources.get("requests") or {}, resources.get("limits") or {}, item
+                    )
             for item in self._items(a.namespace, "Pod"):
                 problems += _bounds("Pod", _sum(containers, "requests"), _sum(containers, "limits"), item)
         elif a.group_kind == ("", "PersistentVolumeClaim"):
@@ -72,10 +74,11 @@ def _default(pod: Json, container: Json, item: Json) -> None:
         if resources.get(field) == {}:
             del resources[field]
     if added:
-        parts = []
-        for kind in ("request", "limit"):
-            if kind in added:
-                parts.append(f"{', '.join(sorted(added[kind]))} {kind} for container {container['name']}")
+        parts = [
+            f"{', '.join(sorted(added[kind]))} {kind} for container {container['name']}"
+            for kind in ("request", "limit")
+            if kind in added
+        ]
         notes = pod["metadata"].setdefault("annotations", {})
         key = "kubernetes.io/limit-ranger"
         before = notes.get(key)

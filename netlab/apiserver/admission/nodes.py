@@ -1,4 +1,7 @@
-"""NodeRestriction: a node changes itself and its pods, and nothing else. Source: plugin/pkg/admission/noderestriction."""
+"""NodeRestriction: a node changes itself and its pods, and nothing else.
+
+Source: kubernetes plugin/pkg/admission/noderestriction.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,14 @@ class NodeRestriction(Plugin):
     def _pod(self, a: Attributes, node: str) -> None:
         if a.operation == "CREATE" and not a.subresource and a.obj is not None:
             if "kubernetes.io/config.mirror" not in (a.obj["metadata"].get("annotations") or {}):
-                raise self._refused(a, f"pod does not have \"kubernetes.io/config.mirror\" annotation, node {node!r} can "
-                                    "only create mirror pods".replace("'", '"'))  # fmt: skip
+                why = 'pod does not have "kubernetes.io/config.mirror" annotation, '
+                raise self._refused(a, f'{why}node "{node}" can only create mirror pods')
             if a.obj["spec"].get("nodeName") != node:
                 raise self._refused(a, f'node "{node}" can only create pods with spec.nodeName set to itself')
             if references(a.obj["spec"]):
-                raise self._refused(a, f'node "{node}" can not create pods that reference secrets, configmaps or claims')
+                raise self._refused(
+                    a, f'node "{node}" can not create pods that reference secrets, configmaps or claims'
+                )
             return
         old = a.old or {}
         if (old.get("spec") or {}).get("nodeName") != node:
@@ -59,5 +64,3 @@ class NodeRestriction(Plugin):
         r = a.kind.resource
         name = a.name or (a.obj or {}).get("metadata", {}).get("name", "")
         return status.forbidden(r.plural, r.group, name, why)
-
-

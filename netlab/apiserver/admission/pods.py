@@ -26,7 +26,7 @@ class DefaultTolerationSeconds(Plugin):
     """A pod that says nothing of nodes that are gone stays five minutes."""
 
     async def mutate(self, a: Attributes) -> None:
-        if not _is_new_pod(a) or a.obj is None:
+        if a.group_kind != ("", "Pod") or a.obj is None or a.subresource:
             return
         tolerations = a.obj["spec"].setdefault("tolerations", [])
         for taint in _TAINTS:

@@ -148,7 +148,9 @@ class ResourceQuotas(Plugin):
         for container in a.obj["spec"].get("containers") or ():
             resources = container.get("resources") or {}
             for key in hard:
-                field, _, what = key.rpartition(".") if key.startswith(("requests.", "limits.")) else ("requests", "", key)
+                field, _, what = (
+                    key.rpartition(".") if key.startswith(("requests.", "limits.")) else ("requests", "", key)
+                )
                 if what in _COMPUTE and what not in (resources.get(field) or {}):
                     missing.setdefault(key, []).append(container["name"])
         if missing:
@@ -157,9 +159,7 @@ class ResourceQuotas(Plugin):
             raise status.forbidden("pods", "", pod, f"failed quota: {name}: must specify {text}")
 
     @staticmethod
-    def _refuse(
-        a: Attributes, name: str, over: list[str], wanted: dict[str, Decimal], used: Json, hard: Json
-    ) -> None:
+    def _refuse(a: Attributes, name: str, over: list[str], wanted: dict[str, Decimal], used: Json, hard: Json) -> None:
         over = sorted(over)
         asked = ",".join(f"{n}={format_(wanted[n], 'Ki' if 'memory' in n or 'storage' in n else '')}" for n in over)
         has = ",".join(f"{n}={used.get(n, '0')}" for n in over)
