@@ -21,22 +21,47 @@ _PREFIX = {
     "FieldValueTypeInvalid": "Invalid value",
     "InternalError": "Internal error",
 }
-_NO_VALUE = ("FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "InternalError", "FieldValueTooMany")
+_NO_VALUE = ("FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "InternalError")
+
+
+def _quoted(text: str) -> str:
+    return orjson.dumps(text).decode()
 
 
 def go_value(value: Any) -> str:
-    """A value as the original prints it in an error: strings quoted, structs as JSON."""
+    """A value as the original prints it in an error: Go's %q and %#v, for the types that errors show."""
     match value:
         case None:
-            return "null"
+            return '"null"'
         case bool():
             return "true" if value else "false"
         case str():
-            return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+            return _quoted(value)
         case int() | float():
             return str(value)
+        case list() if all(isinstance(v, str) for v in value):
+            return "[]string{" + ", ".join(_quoted(v) for v in value) + "}"
+        case dict() if value.keys() & {"matchLabels", "matchExpressions"}:
+            return _selector(value)
+        case dict() if all(isinstance(v, str) for v in value.values()):
+            return "map[string]string{" + ", ".join(f"{_quoted(k)}:{_quoted(v)}" for k, v in sorted(value.items())) + "}"
         case _:
             return orjson.dumps(value).decode()
+
+
+def _selector(value: Json) -> str:
+    labels, terms = value.get("matchLabels"), value.get("matchExpressions")
+    shown = go_value(labels) if labels else "map[string]string(nil)"
+    kind = "[]v1.LabelSelectorRequirement"
+    listed = f"{kind}(nil)"
+    if terms:
+        parts = [
+            f"v1.LabelSelectorRequirement{{Key:{_quoted(t.get('key', ''))}, Operator:{_quoted(t.get('operator', ''))}, "
+            f"Values:{go_value(t['values']) if t.get('values') else '[]string(nil)'}}}"
+            for t in terms
+        ]
+        listed = kind + "{" + ", ".join(parts) + "}"
+    return f"v1.LabelSelector{{MatchLabels:{shown}, MatchExpressions:{listed}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +119,7 @@ def too_long(field: str, limit: int) -> FieldError:
 
 
 def too_many(field: str, number: int, limit: int) -> FieldError:
-    return FieldError(
-        "FieldValueTooMany", field, f"{number}: must have at most {limit} item{'s' if limit != 1 else ''}"
-    )
+    return FieldError("FieldValueTooMany", field, f"must have at most {limit} items", number)
 
 
 def not_found(field: str, value: Any) -> FieldError:

@@ -39,6 +39,16 @@ class ServiceAllocation(Plugin):
             used.update(p["nodePort"] for p in spec.get("ports") or () if p.get("nodePort"))
         return used
 
+    async def mutate(self, a: Attributes) -> None:
+        """An update that leaves out what was given keeps it."""
+        if a.group_kind != ("", "Service") or a.obj is None or a.old is None or a.subresource:
+            return
+        spec, was = a.obj["spec"], a.old.get("spec") or {}
+        if "ExternalName" in (spec.get("type"), was.get("type")):
+            return
+        if not spec.get("clusterIP") and not spec.get("clusterIPs") and was.get("clusterIP"):
+            spec["clusterIP"], spec["clusterIPs"] = was["clusterIP"], was.get("clusterIPs", [was["clusterIP"]])
+
     async def validate(self, a: Attributes) -> None:
         """Give addresses and ports to what was found good: nothing is held for what is refused."""
         if a.group_kind != ("", "Service") or a.obj is None or a.subresource:
@@ -51,8 +61,6 @@ class ServiceAllocation(Plugin):
             return
         used = self._used()
         name = a.obj["metadata"]["name"]
-        if was.get("clusterIP") and not spec.get("clusterIP"):
-            spec["clusterIP"], spec["clusterIPs"] = was["clusterIP"], was.get("clusterIPs", [was["clusterIP"]])
         if not spec.get("clusterIP"):
             spec["clusterIP"] = self._address(used)
             self._hold(a, spec["clusterIP"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -27,5 +28,7 @@ class Context:
     now: Callable[[], float] = time.time
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     watches: set[asyncio.Task[web.StreamResponse]] = field(default_factory=set)
+    #: encoded events by key, revision and verb, for all watchers that want them in the same form
+    events: OrderedDict[tuple[str, int, bytes], bytes] = field(default_factory=OrderedDict)
     #: seconds between bookmarks
     bookmark_every: float = 60.0

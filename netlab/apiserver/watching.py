@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import OrderedDict
 from collections.abc import Sequence
-from typing import ClassVar
 
 import orjson
 from aiohttp import web
@@ -38,8 +36,6 @@ CACHE = 2048
 class Encoder:
     """Events in the form that one watch wants. Plain events of raw kinds are shared by all watchers."""
 
-    _shared: ClassVar[OrderedDict[tuple[str, int, bytes], bytes]] = OrderedDict()
-
     def __init__(self, ctx: Context, call: Call, kind: Kind, form: Form) -> None:
         self.ctx, self.kind, self.form = ctx, kind, form
         self.include = tables.include_of(call.query) if form.as_ == "Table" else ""
@@ -50,12 +46,12 @@ class Encoder:
         """One event as a line."""
         if self.plain:
             key = (kv.key, kv.revision, verb)
-            line = self._shared.get(key)
+            line = self.ctx.events.get(key)
             if line is None:
                 line = b'{"type":"%b","object":%b}\n' % (verb, objects.shown(kv.value, kv.revision))
-                self._shared[key] = line
-                if len(self._shared) > CACHE:
-                    self._shared.popitem(last=False)
+                self.ctx.events[key] = line
+                if len(self.ctx.events) > CACHE:
+                    self.ctx.events.popitem(last=False)
             return line
         obj = objects.load(kv)
         if self.form.as_ == "Table":
