@@ -131,7 +131,7 @@ def shape_of(name: str) -> Shape:
         return _inline(schema)
     shape = Shape(OBJECT, f"{parts[-2]}.{parts[-1]}", parts[-1])
     if "properties" not in schema:
-        return Shape(MAP, "map[string]interface {}", item=Shape(RAW, ""))
+        return Shape(RAW, "")  # a struct without fields: that it is there is all it says
     _pending.append((shape, schema, ".".join(parts[-3:])))
     return shape
 

@@ -150,12 +150,25 @@ def parse_yaml(body: bytes) -> Any:
         except orjson.JSONDecodeError:
             pass  # flow style YAML looks like it
     try:
+        _check_nesting(body)
         value = yaml.load(body, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as e:
         text = " ".join(str(e).split())
         raise status.bad_request(f"error converting YAML to JSON: yaml: {text}") from e
     budget = [10 * len(body) + 1000]
     return _unshared(value, budget, 0)
+
+
+def _check_nesting(body: bytes) -> None:
+    """ApiError 400 if collections are nested too deeply: composing them is recursive, in C."""
+    depth = 0
+    for event in yaml.parse(body, yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_MAX:
+                raise status.bad_request("error converting YAML to JSON: yaml: exceeded max depth")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _unshared(value: Any, budget: list[int], depth: int) -> Any:

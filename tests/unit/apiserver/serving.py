@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -36,7 +37,7 @@ class Answer:
 
     def __init__(self, status: int, data: bytes, headers: Any) -> None:
         self.status, self.data, self.headers = status, data, headers
-        self.warnings = [w.split('"', 1)[1].rstrip('"') for w in headers.getall("Warning", [])]
+        self.warnings = [w.split('"', 1)[1][:-1] for w in headers.getall("Warning", [])]
 
     @property
     def body(self) -> Json:
@@ -69,7 +70,7 @@ class Client:
         headers = {"Accept": accept} if accept else {}
         data = None
         if body is not None:
-            data = body if isinstance(body, bytes) else orjson.dumps(body)
+            data = io.BytesIO(body if isinstance(body, bytes) else orjson.dumps(body))
             headers["Content-Type"] = type_
         text = {k: str(v) for k, v in query.items()}
         async with self.session.request(
