@@ -1,0 +1,57 @@
+"""Validation beyond the schema, with the original's fields and wording.
+
+One function for each kind, `(object, what it replaces or None) → errors`. Sources: kubernetes pkg/apis/<group>/
+validation, and the messages that its tests expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from netlab.api import Json
+from netlab.api.catalogue import Resource
+from netlab.api.fielderrors import FieldError
+from netlab.api.validation import cluster, config, crds, pods, rbac, services, workloads
+
+Validator = Callable[[Json, Json | None], list[FieldError]]
+
+VALIDATORS: dict[tuple[str, str], Validator] = {
+    ("", "Pod"): pods.pod,
+    ("", "PodTemplate"): workloads.pod_template,
+    ("", "ReplicationController"): workloads.replication_controller,
+    ("", "Service"): services.service,
+    ("", "Endpoints"): services.endpoints,
+    ("", "ConfigMap"): config.config_map,
+    ("", "Secret"): config.secret,
+    ("", "Namespace"): cluster.namespace,
+    ("", "PersistentVolume"): cluster.persistent_volume,
+    ("", "PersistentVolumeClaim"): cluster.persistent_volume_claim,
+    ("", "ResourceQuota"): cluster.resource_quota,
+    ("", "LimitRange"): cluster.limit_range,
+    ("apps", "Deployment"): workloads.deployment,
+    ("apps", "ReplicaSet"): workloads.replica_set,
+    ("apps", "StatefulSet"): workloads.stateful_set,
+    ("apps", "DaemonSet"): workloads.daemon_set,
+    ("batch", "Job"): workloads.job,
+    ("batch", "CronJob"): workloads.cron_job,
+    ("autoscaling", "HorizontalPodAutoscaler"): workloads.autoscaler,
+    ("policy", "PodDisruptionBudget"): workloads.disruption_budget,
+    ("networking.k8s.io", "Ingress"): services.ingress,
+    ("networking.k8s.io", "NetworkPolicy"): services.network_policy,
+    ("discovery.k8s.io", "EndpointSlice"): services.endpoint_slice,
+    ("rbac.authorization.k8s.io", "Role"): rbac.role,
+    ("rbac.authorization.k8s.io", "ClusterRole"): rbac.role,
+    ("rbac.authorization.k8s.io", "RoleBinding"): rbac.binding,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): rbac.binding,
+    ("scheduling.k8s.io", "PriorityClass"): cluster.priority_class,
+    ("storage.k8s.io", "StorageClass"): cluster.storage_class,
+    ("coordination.k8s.io", "Lease"): cluster.lease,
+    ("node.k8s.io", "RuntimeClass"): cluster.runtime_class,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): crds.definition,
+}
+
+
+def validate(resource: Resource, obj: Json, old: Json | None) -> list[FieldError]:
+    """What is wrong with an object of the stored version; `old` is what it replaces, None for a create."""
+    validator = VALIDATORS.get((resource.storage[0], resource.kind))
+    return validator(obj, old) if validator is not None else []

@@ -1,0 +1,370 @@
+"""Validation of pods and of all that has a pod in it. Source: kubernetes pkg/apis/core/validation/validation.go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from netlab.api import Json
+from netlab.api.fielderrors import FieldError, duplicate, forbidden, invalid, not_found, not_supported, required
+from netlab.api.names import (
+    env_name_problems,
+    label_problems,
+    port_name_problems,
+    qualified_name_problems,
+    subdomain_problems,
+)
+from netlab.api.quantity import QuantityError
+from netlab.api.quantity import value as amount
+from netlab.api.validation.common import not_negative, one_of, port_problem
+from netlab.api.validation.meta import labels
+
+_PULL = ("Always", "IfNotPresent", "Never")
+_RESTART = ("Always", "Never", "OnFailure")
+_DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+_PROTOCOLS = ("SCTP", "TCP", "UDP")
+_EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
+_HANDLERS = ("exec", "grpc", "httpGet", "tcpSocket", "sleep")
+
+UPDATE = (
+    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+)
+
+
+def pod(obj: Json, old: Json | None) -> list[FieldError]:
+    """A Pod."""
+    spec = obj.get("spec") or {}
+    if old is None:
+        return pod_spec(spec, "spec")
+    return _update(obj, old)
+
+
+def _update(obj: Json, old: Json) -> list[FieldError]:
+    spec, was = obj.get("spec") or {}, old.get("spec") or {}
+    if spec == was:
+        return []
+    found: list[FieldError] = []
+    for name in ("containers", "initContainers"):
+        now, before = spec.get(name) or [], was.get(name) or []
+        if len(now) != len(before):
+            found.append(forbidden(f"spec.{name}", "pod updates may not add or remove containers"))
+            return found
+        found += [
+            required(f"spec.{name}[{i}].image") for i, c in enumerate(now) if not c.get("image")
+        ]  # fmt: skip
+    more, there = spec.get("ephemeralContainers") or [], was.get("ephemeralContainers") or []
+    names = {c.get("name"): c for c in more}
+    for c in there:
+        if names.get(c.get("name")) != c:
+            detail = f'existing ephemeral containers "{c.get("name")}" may not be changed'
+            found.append(forbidden("spec.ephemeralContainers", detail))
+    if not _only_added(was.get("tolerations") or [], spec.get("tolerations") or []):
+        found.append(forbidden("spec.tolerations", "existing toleration can not be modified except its "
+                               "tolerationSeconds"))  # fmt: skip
+    a, b = _normal(spec), _normal(was)
+    if not was.get("nodeName") and spec.get("nodeName"):
+        b["nodeName"] = a.get("nodeName")  # a binding
+    if a != b and not found:
+        found.append(forbidden("spec", f"{UPDATE}\n{_difference(b, a)}"))
+    return found
+
+
+def _only_added(before: list[Json], now: list[Json]) -> bool:
+    def key(t: Json) -> bytes:
+        return orjson.dumps({k: v for k, v in t.items() if k != "tolerationSeconds"}, option=orjson.OPT_SORT_KEYS)
+
+    return {key(t) for t in before} <= {key(t) for t in now}
+
+
+def _normal(spec: Json) -> Json:
+    """A spec without what may change."""
+    out: Json = orjson.loads(orjson.dumps(spec))
+    for name in ("activeDeadlineSeconds", "tolerations", "ephemeralContainers", "schedulingGates"):
+        out.pop(name, None)
+    for name in ("containers", "initContainers"):
+        for c in out.get(name) or ():
+            c.pop("image", None)
+            c.pop("resources", None)
+    return out
+
+
+def _difference(before: Json, now: Json) -> str:
+    keys = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
+    lines = []
+    for k in keys:
+        lines += [f"- \t{k}: {orjson.dumps(before.get(k)).decode()}", f"+ \t{k}: {orjson.dumps(now.get(k)).decode()}"]
+    return "\n".join(lines)
+
+
+def pod_spec(spec: Json, field: str, *, template: bool = False) -> list[FieldError]:
+    """A PodSpec."""
+    volumes, found = _volumes(spec.get("volumes") or [], f"{field}.volumes")
+    containers = spec.get("containers") or []
+    if not containers:
+        found.append(required(f"{field}.containers"))
+    names: set[str] = set()
+    ports: set[tuple[Any, ...]] = set()
+    claims = volumes
+    for key in ("initContainers", "containers", "ephemeralContainers"):
+        for i, c in enumerate(spec.get(key) or ()):
+            at = f"{field}.{key}[{i}]"
+            found += _container(c, at, claims, init=key == "initContainers")
+            name = c.get("name", "")
+            if name in names:
+                found.append(duplicate(f"{at}.name", name))
+            names.add(name)
+            if key == "containers":
+                found += _host_ports(c, at, ports)
+    found += one_of(spec.get("restartPolicy"), _RESTART, f"{field}.restartPolicy")
+    found += one_of(spec.get("dnsPolicy"), _DNS, f"{field}.dnsPolicy")
+    if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
+        found.append(required(f"{field}.dnsConfig.nameservers", "must provide at least one DNS nameserver when "
+                              "`dnsPolicy` is None"))  # fmt: skip
+    found += labels(spec.get("nodeSelector") or {}, f"{field}.nodeSelector")
+    if spec.get("serviceAccountName"):
+        name = spec["serviceAccountName"]
+        found += [invalid(f"{field}.serviceAccountName", name, p) for p in subdomain_problems(name)]
+    if spec.get("nodeName"):
+        found += [invalid(f"{field}.nodeName", spec["nodeName"], p) for p in subdomain_problems(spec["nodeName"])]
+    for name in ("hostname", "subdomain"):
+        if spec.get(name):
+            found += [invalid(f"{field}.{name}", spec[name], p) for p in label_problems(spec[name])]
+    deadline = spec.get("activeDeadlineSeconds")
+    if isinstance(deadline, int) and deadline < 1:
+        found.append(invalid(f"{field}.activeDeadlineSeconds", deadline, "must be between 1 and 2147483647, inclusive"))
+    found += not_negative(spec, "terminationGracePeriodSeconds", field=field)
+    found += _tolerations(spec.get("tolerations") or [], f"{field}.tolerations")
+    for i, alias in enumerate(spec.get("hostAliases") or ()):
+        import ipaddress
+
+        try:
+            ipaddress.ip_address(alias.get("ip", ""))
+        except ValueError:
+            detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+            found.append(invalid(f"{field}.hostAliases[{i}].ip", alias.get("ip", ""), detail))
+    if template and spec.get("ephemeralContainers"):
+        found.append(forbidden(f"{field}.ephemeralContainers", "ephemeral containers not allowed in pod template"))
+    return found
+
+
+def _tolerations(tolerations: list[Json], field: str) -> list[FieldError]:
+    found = []
+    for i, t in enumerate(tolerations):
+        at, operator = f"{field}[{i}]", t.get("operator") or "Equal"
+        if t.get("key"):
+            found += [invalid(f"{at}.key", t["key"], p) for p in qualified_name_problems(t["key"])]
+        elif operator != "Exists":
+            found.append(invalid(f"{at}.operator", t.get("operator", ""), "operator must be Exists when `key` is "
+                                 "empty, which means \"match all values and all keys\""))  # fmt: skip
+        if operator not in ("Equal", "Exists"):
+            found.append(not_supported(f"{at}.operator", operator, ["Equal", "Exists"]))
+        if operator == "Exists" and t.get("value"):
+            found.append(invalid(f"{at}.operator", t, "value must be empty when `operator` is 'Exists'"))
+        if t.get("effect") and t["effect"] not in _EFFECTS:
+            found.append(not_supported(f"{at}.effect", t["effect"], list(_EFFECTS)))
+        if "tolerationSeconds" in t and t.get("effect") != "NoExecute":
+            found.append(invalid(f"{at}.effect", t.get("effect", ""), "effect must be 'NoExecute' when "
+                                 "`tolerationSeconds` is set"))  # fmt: skip
+    return found
+
+
+_SOURCES = (
+    "hostPath", "emptyDir", "gcePersistentDisk", "awsElasticBlockStore", "gitRepo", "secret", "nfs", "iscsi",
+    "glusterfs", "persistentVolumeClaim", "rbd", "flexVolume", "cinder", "cephfs", "flocker", "downwardAPI", "fc",
+    "azureFile", "configMap", "vsphereVolume", "quobyte", "azureDisk", "photonPersistentDisk", "projected",
+    "portworxVolume", "scaleIO", "storageos", "csi", "ephemeral", "image",
+)  # fmt: skip
+_NEEDED = {
+    "hostPath": "path", "secret": "secretName", "persistentVolumeClaim": "claimName", "configMap": "name",
+}  # fmt: skip
+
+
+def _volumes(volumes: list[Json], field: str) -> tuple[set[str], list[FieldError]]:
+    names: set[str] = set()
+    found: list[FieldError] = []
+    for i, v in enumerate(volumes):
+        at, name = f"{field}[{i}]", v.get("name", "")
+        if not name:
+            found.append(required(f"{at}.name"))
+        else:
+            found += [invalid(f"{at}.name", name, p) for p in label_problems(name)]
+        if name in names:
+            found.append(duplicate(f"{at}.name", name))
+        names.add(name)
+        sources = [s for s in _SOURCES if v.get(s) is not None]
+        if not sources:
+            found.append(required(at, "must specify a volume type"))
+        for extra in sources[1:]:
+            found.append(forbidden(f"{at}.{extra}", "may not specify more than 1 volume type"))
+        for source in sources[:1]:
+            needed = _NEEDED.get(source)
+            if needed and not v[source].get(needed):
+                found.append(required(f"{at}.{source}.{needed}"))
+            if source == "hostPath" and ".." in v[source].get("path", "").split("/"):
+                found.append(invalid(f"{at}.hostPath.path", v[source]["path"], "must not contain '..'"))
+    return names, found
+
+
+def _container(c: Json, at: str, volumes: set[str], *, init: bool) -> list[FieldError]:
+    found: list[FieldError] = []
+    name = c.get("name", "")
+    if not name:
+        found.append(required(f"{at}.name"))
+    else:
+        found += [invalid(f"{at}.name", name, p) for p in label_problems(name)]
+    image = c.get("image", "")
+    if not image:
+        found.append(required(f"{at}.image"))
+    elif image != image.strip():
+        found.append(invalid(f"{at}.image", image, "must not have leading or trailing whitespace"))
+    found += one_of(c.get("imagePullPolicy"), _PULL, f"{at}.imagePullPolicy")
+    if c.get("terminationMessagePolicy"):
+        found += one_of(c["terminationMessagePolicy"], ("FallbackToLogsOnError", "File"),
+                        f"{at}.terminationMessagePolicy")  # fmt: skip
+    found += _ports(c.get("ports") or [], f"{at}.ports")
+    found += _env(c.get("env") or [], f"{at}.env")
+    paths: set[str] = set()
+    for i, m in enumerate(c.get("volumeMounts") or ()):
+        here = f"{at}.volumeMounts[{i}]"
+        if not m.get("name"):
+            found.append(required(f"{here}.name"))
+        elif m["name"] not in volumes:
+            found.append(not_found(f"{here}.name", m["name"]))
+        path = m.get("mountPath", "")
+        if not path:
+            found.append(required(f"{here}.mountPath"))
+        elif path in paths:
+            found.append(invalid(f"{here}.mountPath", path, "must be unique"))
+        paths.add(path)
+        if ".." in m.get("subPath", "").split("/"):
+            found.append(invalid(f"{here}.subPath", m["subPath"], "must not contain '..'"))
+    restart = c.get("restartPolicy")
+    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+        if c.get(probe) is not None:
+            if init and restart != "Always":
+                found.append(forbidden(f"{at}.{probe}", "may not be set for init containers without "
+                                       "restartPolicy=Always"))  # fmt: skip
+            else:
+                found += _probe(c[probe], f"{at}.{probe}", one=probe != "readinessProbe")
+    for hook in ("postStart", "preStop"):
+        handler = (c.get("lifecycle") or {}).get(hook)
+        if handler is not None:
+            found += _handler(handler, f"{at}.lifecycle.{hook}")
+    return found + _resources(c.get("resources") or {}, f"{at}.resources")
+
+
+def _ports(ports: list[Json], field: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    names: set[str] = set()
+    for i, p in enumerate(ports):
+        at = f"{field}[{i}]"
+        name = p.get("name", "")
+        if name:
+            problems = port_name_problems(name)
+            found += [invalid(f"{at}.name", name, x) for x in problems]
+            if not problems and name in names:
+                found.append(duplicate(f"{at}.name", name))
+            names.add(name)
+        number = p.get("containerPort", 0)
+        if number == 0:
+            found.append(required(f"{at}.containerPort"))
+        elif (problem := port_problem(number)) is not None:
+            found.append(invalid(f"{at}.containerPort", number, problem))
+        if p.get("hostPort") and (problem := port_problem(p["hostPort"])) is not None:
+            found.append(invalid(f"{at}.hostPort", p["hostPort"], problem))
+        found += one_of(p.get("protocol"), _PROTOCOLS, f"{at}.protocol")
+    return found
+
+
+def _host_ports(c: Json, at: str, seen: set[tuple[Any, ...]]) -> list[FieldError]:
+    found = []
+    for i, p in enumerate(c.get("ports") or ()):
+        if p.get("hostPort"):
+            key = (p.get("protocol"), p.get("hostIP", ""), p["hostPort"])
+            if key in seen:
+                text = f"{key[0]}/{key[1]}/{key[2]}"
+                found.append(duplicate(f"{at}.ports[{i}].hostPort", text))
+            seen.add(key)
+    return found
+
+
+def _env(env: list[Json], field: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    for i, e in enumerate(env):
+        at, name = f"{field}[{i}]", e.get("name", "")
+        if not name:
+            found.append(required(f"{at}.name"))
+        else:
+            found += [invalid(f"{at}.name", name, p) for p in env_name_problems(name)]
+        source = e.get("valueFrom")
+        if source is not None:
+            kinds = [k for k in ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef") if source.get(k)]
+            where = f"{at}.valueFrom"
+            if not kinds:
+                found.append(invalid(where, "", "must specify one of: `fieldRef`, `resourceFieldRef`, "
+                                     "`configMapKeyRef` or `secretKeyRef`"))  # fmt: skip
+            if e.get("value"):
+                found.append(invalid(where, "", "may not be specified when `value` is not empty"))
+            if len(kinds) > 1:
+                found.append(invalid(where, "", "may not have more than one field specified at a time"))
+    return found
+
+
+def _handler(handler: Json, field: str) -> list[FieldError]:
+    kinds = [k for k in _HANDLERS if handler.get(k) is not None]
+    found: list[FieldError] = []
+    if not kinds:
+        found.append(required(field, "must specify a handler type"))
+    found += [forbidden(f"{field}.{k}", "may not specify more than 1 handler type") for k in kinds[1:]]
+    if kinds and kinds[0] == "exec" and not handler["exec"].get("command"):
+        found.append(required(f"{field}.exec.command"))
+    for kind in ("httpGet", "tcpSocket"):
+        if kind in kinds[:1]:
+            port = handler[kind].get("port", 0)
+            where = f"{field}.{kind}.port"
+            if isinstance(port, str):
+                found += [invalid(where, port, p) for p in port_name_problems(port)]
+            elif (problem := port_problem(port)) is not None:
+                found.append(invalid(where, port, problem))
+    return found
+
+
+def _probe(probe: Json, field: str, *, one: bool) -> list[FieldError]:
+    found = _handler(probe, field)
+    found += not_negative(
+        probe, "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold",
+        field=field,
+    )  # fmt: skip
+    if one and probe.get("successThreshold", 1) != 1:
+        found.append(invalid(f"{field}.successThreshold", probe["successThreshold"], "must be 1"))
+    return found
+
+
+def _resources(resources: Json, field: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    for kind, values in (("limits", limits), ("requests", requests)):
+        for name, text in values.items():
+            at = f"{field}.{kind}[{name}]"
+            if (
+                "/" not in name
+                and name not in ("cpu", "memory", "ephemeral-storage")
+                and not name.startswith("hugepages-")
+            ):
+                found.append(invalid(at, name, "must be a standard resource type or fully qualified"))
+                found.append(invalid(at, name, "must be a standard resource for containers"))
+            try:
+                if amount(str(text)) < 0:
+                    found.append(invalid(at, text, "must be greater than or equal to 0"))
+            except QuantityError:
+                continue
+    for name, text in requests.items():
+        if name in limits:
+            over = amount(str(text)) > amount(str(limits[name]))
+            if over:
+                where = f"{field}.requests"
+                found.append(invalid(where, text, f"must be less than or equal to {name} limit of {limits[name]}"))
+    return found

@@ -1,0 +1,240 @@
+"""Validation of Services and of what stands around them. Sources: kubernetes pkg/apis/{core,networking,discovery}."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from netlab.api import Json
+from netlab.api.fielderrors import FieldError, duplicate, forbidden, invalid, not_supported, required
+from netlab.api.names import label_problems, port_name_problems, subdomain_problems
+from netlab.api.validation.common import IMMUTABLE, one_of, port_problem, selector
+from netlab.api.validation.meta import labels
+
+_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+_PROTOCOLS = ("SCTP", "TCP", "UDP")
+_IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+
+
+def address(value: str, field: str) -> list[FieldError]:
+    """An IP address."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return [invalid(field, value, _IP)]
+    return []
+
+
+def service(obj: Json, old: Json | None) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    kind = spec.get("type")
+    found: list[FieldError] = []
+    ports = spec.get("ports") or []
+    headless = spec.get("clusterIP") == "None"
+    if not ports and not headless and kind != "ExternalName":
+        found.append(required("spec.ports"))
+    found += one_of(kind, _TYPES, "spec.type")
+    names: set[str] = set()
+    seen: set[tuple[Any, Any]] = set()
+    for i, p in enumerate(ports):
+        at = f"spec.ports[{i}]"
+        name = p.get("name", "")
+        if not name:
+            if len(ports) > 1:
+                found.append(required(f"{at}.name"))
+        else:
+            found += [invalid(f"{at}.name", name, x) for x in label_problems(name)]
+            if name in names:
+                found.append(duplicate(f"{at}.name", name))
+            names.add(name)
+        number = p.get("port", 0)
+        if (problem := port_problem(number)) is not None:
+            found.append(invalid(f"{at}.port", number, problem))
+        found += one_of(p.get("protocol"), _PROTOCOLS, f"{at}.protocol")
+        target = p.get("targetPort")
+        if isinstance(target, str):
+            found += [invalid(f"{at}.targetPort", target, x) for x in port_name_problems(target)]
+        elif target is not None and (problem := port_problem(target)) is not None:
+            found.append(invalid(f"{at}.targetPort", target, problem))
+        if p.get("nodePort") and kind not in ("NodePort", "LoadBalancer"):
+            found.append(forbidden(f"{at}.nodePort", "may not be used when `type` is 'ClusterIP'"
+                                   if kind == "ClusterIP" else f"may not be used when `type` is '{kind}'"))  # fmt: skip
+        key = (p.get("protocol"), number)
+        if key in seen:
+            found.append(duplicate(at, {k: p[k] for k in ("port", "protocol") if k in p}))
+        seen.add(key)
+    found += labels(spec.get("selector") or {}, "spec.selector")
+    found += one_of(spec.get("sessionAffinity"), ("ClientIP", "None"), "spec.sessionAffinity")
+    for i, ip in enumerate(spec.get("externalIPs") or ()):
+        found += address(ip, f"spec.externalIPs[{i}]")
+    if spec.get("clusterIP") and not headless:
+        found += address(spec["clusterIP"], "spec.clusterIPs[0]")
+    if kind == "ExternalName":
+        if not spec.get("externalName"):
+            found += [invalid("spec.externalName", "", p) for p in subdomain_problems("")]
+        if spec.get("clusterIP"):
+            found.append(forbidden("spec.clusterIPs[0]", "may not be set when `type` is ExternalName"))
+    for name, values in (
+        ("externalTrafficPolicy", ("Cluster", "Local")),
+        ("internalTrafficPolicy", ("Cluster", "Local")),
+    ):
+        if spec.get(name) and spec[name] not in values:
+            found.append(not_supported(f"spec.{name}", spec[name], list(values)))
+    if old is not None:
+        was = old.get("spec") or {}
+        same_kind = kind != "ExternalName" and was.get("type") != "ExternalName"
+        if same_kind and was.get("clusterIP") and was["clusterIP"] != spec.get("clusterIP"):
+            given = [spec["clusterIP"]] if spec.get("clusterIP") else []
+            found.append(invalid("spec.clusterIPs[0]", given, "may not change once set"))
+    return found
+
+
+def endpoints(obj: Json, _old: Json | None) -> list[FieldError]:
+    found: list[FieldError] = []
+    for i, subset in enumerate(obj.get("subsets") or ()):
+        at = f"subsets[{i}]"
+        if not subset.get("addresses") and not subset.get("notReadyAddresses"):
+            found.append(required(at, "must specify `addresses` or `notReadyAddresses`"))
+        for j, a in enumerate(subset.get("addresses") or ()):
+            found += address(a.get("ip", ""), f"{at}.addresses[{j}].ip")
+    return found
+
+
+def endpoint_slice(obj: Json, old: Json | None) -> list[FieldError]:
+    kind = obj.get("addressType")
+    found = one_of(kind, ("FQDN", "IPv4", "IPv6"), "addressType")
+    for i, e in enumerate(obj.get("endpoints") or ()):
+        at = f"endpoints[{i}].addresses"
+        if not e.get("addresses"):
+            found.append(required(at, "must contain at least 1 address"))
+        for j, a in enumerate(e.get("addresses") or ()):
+            if kind == "FQDN":
+                found += [invalid(f"{at}[{j}]", a, p) for p in subdomain_problems(a)]
+                continue
+            wrong = address(a, f"{at}[{j}]")
+            if not wrong and (":" in a) != (kind == "IPv6"):
+                wrong = [invalid(f"{at}[{j}]", a, f"must be an {kind} address")]
+            found += wrong
+    if old is not None and old.get("addressType") != kind:
+        found.append(invalid("addressType", kind, IMMUTABLE))
+    return found
+
+
+def network_policy(obj: Json, _old: Json | None) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    found = selector(spec.get("podSelector"), "spec.podSelector")
+    for kind, peers in (("ingress", "from"), ("egress", "to")):
+        for i, rule in enumerate(spec.get(kind) or ()):
+            for j, peer in enumerate(rule.get(peers) or ()):
+                found += _peer(peer, f"spec.{kind}[{i}].{peers}[{j}]")
+            for j, port in enumerate(rule.get("ports") or ()):
+                found += _policy_port(port, f"spec.{kind}[{i}].ports[{j}]")
+    for i, kind in enumerate(spec.get("policyTypes") or ()):
+        if kind not in ("Egress", "Ingress"):
+            found.append(not_supported(f"spec.policyTypes[{i}]", kind, ["Egress", "Ingress"]))
+    return found
+
+
+def _policy_port(port: Json, at: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    if port.get("protocol") not in (None, *_PROTOCOLS):
+        found.append(not_supported(f"{at}.protocol", port["protocol"], list(_PROTOCOLS)))
+    number = port.get("port")
+    if isinstance(number, int) and (problem := port_problem(number)) is not None:
+        found.append(invalid(f"{at}.port", number, problem))
+    elif isinstance(number, str):
+        found += [invalid(f"{at}.port", number, p) for p in port_name_problems(number)]
+    end = port.get("endPort")
+    if end is not None:
+        if number is None:
+            found.append(required(f"{at}.port", "must be specified when `endPort` is specified"))
+        elif isinstance(number, str):
+            found.append(forbidden(f"{at}.endPort", "may not be specified when `port` is non-numeric"))
+        elif end < number:
+            found.append(invalid(f"{at}.endPort", end, "must be greater than or equal to `port`"))
+    return found
+
+
+def _peer(peer: Json, at: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    block = peer.get("ipBlock")
+    chosen = [k for k in ("podSelector", "namespaceSelector") if peer.get(k) is not None]
+    if block is None and not chosen:
+        found.append(required(at, "must specify a peer"))
+    if block is not None and chosen:
+        found.append(forbidden(at, "may not specify both ipBlock and another peer"))
+    for key in chosen:
+        found += selector(peer[key], f"{at}.{key}")
+    if block is not None:
+        if not block.get("cidr"):
+            found.append(required(f"{at}.ipBlock.cidr"))
+        else:
+            found += _block(block, f"{at}.ipBlock")
+    return found
+
+
+_CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+
+
+def _block(block: Json, at: str) -> list[FieldError]:
+    try:
+        outer = ipaddress.ip_network(block["cidr"], strict=False)
+    except ValueError:
+        return [invalid(f"{at}.cidr", block["cidr"], _CIDR)]
+    found = []
+    for i, text in enumerate(block.get("except") or ()):
+        try:
+            inner = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            found.append(invalid(f"{at}.except[{i}]", text, _CIDR))
+            continue
+        smaller = inner.version == outer.version and inner.prefixlen > outer.prefixlen
+        if not smaller or not inner.subnet_of(outer):  # type: ignore[arg-type]
+            found.append(invalid(f"{at}.except[{i}]", text, "must be a strict subset of `cidr`"))
+    return found
+
+
+def _backend(backend: Json, at: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    target = backend.get("service")
+    if target is None and backend.get("resource") is None:
+        return [invalid(at, "", "resource or service backend is required")]
+    if target is not None:
+        if not target.get("name"):
+            found.append(required(f"{at}.service.name"))
+        port = target.get("port") or {}
+        if not port.get("name") and not port.get("number"):
+            found.append(required(f"{at}.service.port", "port name or number is required"))
+        if port.get("name") and port.get("number"):
+            found.append(invalid(f"{at}.service.port", port, "cannot set both port name & port number"))
+    return found
+
+
+def ingress(obj: Json, _old: Json | None) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    found: list[FieldError] = []
+    if not spec.get("rules") and spec.get("defaultBackend") is None:
+        found.append(invalid("spec", "", "either `defaultBackend` or `rules` must be specified"))
+    if spec.get("defaultBackend") is not None:
+        found += _backend(spec["defaultBackend"], "spec.defaultBackend")
+    for i, rule in enumerate(spec.get("rules") or ()):
+        at, host = f"spec.rules[{i}]", rule.get("host", "")
+        if host:
+            try:
+                ipaddress.ip_address(host)
+            except ValueError:
+                name = host.removeprefix("*.")
+                found += [invalid(f"{at}.host", host, p) for p in subdomain_problems(name)]
+            else:
+                found.append(invalid(f"{at}.host", host, "must be a DNS name, not an IP address"))
+        for j, path in enumerate((rule.get("http") or {}).get("paths") or ()):
+            here = f"{at}.http.paths[{j}]"
+            kind = path.get("pathType")
+            if kind is None:
+                found.append(required(f"{here}.pathType", "pathType must be specified"))
+            elif kind not in ("Exact", "ImplementationSpecific", "Prefix"):
+                found.append(not_supported(f"{here}.pathType", kind, ["Exact", "ImplementationSpecific", "Prefix"]))
+            elif kind != "ImplementationSpecific" and not path.get("path", "").startswith("/"):
+                found.append(invalid(f"{here}.path", path.get("path", ""), "must be an absolute path"))
+            found += _backend(path.get("backend") or {}, f"{here}.backend")
+    return found

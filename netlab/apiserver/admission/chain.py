@@ -1,0 +1,42 @@
+"""Which plugins there are, in the original's order, and the caches that they look into."""
+
+from __future__ import annotations
+
+from netlab.apiserver.admission import Admission
+from netlab.apiserver.admission.accounts import ServiceAccounts
+from netlab.apiserver.admission.classes import DefaultStorageClass, NewObjects, StorageObjectInUse
+from netlab.apiserver.admission.limits import LimitRanger
+from netlab.apiserver.admission.namespaces import NamespaceLifecycle
+from netlab.apiserver.admission.nodes import NodeRestriction
+from netlab.apiserver.admission.pods import DefaultTolerationSeconds, Priority, QualityOfService
+from netlab.apiserver.admission.quota import ResourceQuotas
+from netlab.apiserver.allocation import ServiceAllocation
+from netlab.apiserver.lister import Lister
+from netlab.store.protocol import Store
+
+
+class Chain:
+    """admission: the plugins; listers: to be started and closed."""
+
+    def __init__(self, store: Store, *, service_range: str, accounts_required: bool) -> None:
+        def lister(name: str) -> Lister:
+            found = Lister(store, f"/registry/{name}/")
+            self.listers.append(found)
+            return found
+
+        self.listers: list[Lister] = []
+        self.namespaces = lister("namespaces")
+        self.admission = Admission([
+            NamespaceLifecycle(store, self.namespaces),
+            NewObjects(),
+            ServiceAccounts(store, lister("serviceaccounts"), required=accounts_required),
+            NodeRestriction(store),
+            LimitRanger(lister("limitranges")),
+            DefaultTolerationSeconds(),
+            Priority(store, lister("priorityclasses")),
+            DefaultStorageClass(lister("storageclasses")),
+            StorageObjectInUse(),
+            QualityOfService(),
+            ServiceAllocation(lister("services/specs"), service_range),
+            ResourceQuotas(store, lister("resourcequotas")),
+        ])  # fmt: skip

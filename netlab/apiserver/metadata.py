@@ -1,0 +1,73 @@
+"""An object's metadata through its writes: what the server sets, what a client may not change.
+
+Source: apiserver pkg/registry/rest (BeforeCreate, BeforeUpdate), apimachinery pkg/api/validation/objectmeta.go.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+
+from netlab.api import Json, status
+from netlab.api.catalogue import Resource
+
+#: letters of generated names: no vowels, nothing that looks like another
+ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+#: characters of a generated name, of which the last five are the generated ones
+NAME_MAX, SUFFIX = 63, 5
+#: tries to find a free name
+TRIES = 8
+
+_RANDOM = random.Random()
+
+
+def generated(base: str) -> str:
+    """A name from generateName."""
+    return base[: NAME_MAX - SUFFIX] + "".join(_RANDOM.choices(ALPHABET, k=SUFFIX))
+
+
+def place(obj: Json, resource: Resource, namespace: str) -> None:
+    """Set the namespace of the URL. ApiError 400 if the body has another."""
+    meta = obj["metadata"]
+    given = meta.get("namespace", "")
+    if resource.namespaced:
+        if given and given != namespace:
+            raise status.bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+        meta["namespace"] = namespace
+    elif given and namespace == "":
+        meta.pop("namespace")
+
+
+def for_create(obj: Json, now: str, *, generation: bool) -> None:
+    """What a new object gets, whatever the client said."""
+    meta = obj["metadata"]
+    for name in ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+        meta.pop(name, None)
+    meta["uid"] = str(uuid.UUID(int=_RANDOM.getrandbits(128), version=4))
+    meta["creationTimestamp"] = now
+    if generation:
+        meta["generation"] = 1
+
+
+_FIXED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink",
+          "name", "namespace", "generateName")  # fmt: skip
+
+
+def for_update(new: Json, old: Json) -> None:
+    """What an update does not change stays as it was. (A name or uid that differs is refused before.)"""
+    meta, was = new["metadata"], old["metadata"]
+    for name in _FIXED:
+        if name in was:
+            meta[name] = was[name]
+        else:
+            meta.pop(name, None)
+
+
+def ordered(obj: Json) -> Json:
+    """kind, apiVersion, metadata first, as the store's readers expect them."""
+    return {
+        "kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": obj["metadata"],
+        **{k: v for k, v in obj.items() if k not in ("kind", "apiVersion", "metadata")},
+    }  # fmt: skip

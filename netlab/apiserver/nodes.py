@@ -1,0 +1,83 @@
+"""The Node authorizer: a node may read what its pods need, and write what is its own.
+
+Which Secrets, ConfigMaps and claims a node's pods name is read from the store when it asks. Source: kubernetes
+plugin/pkg/auth/authorizer/node.
+"""
+
+from __future__ import annotations
+
+from netlab.api import Json
+from netlab.apiserver import objects
+from netlab.apiserver.call import User
+from netlab.apiserver.policy import CLUSTER_ROLES, rule
+from netlab.apiserver.rbac import Ask, Decision, rule_allows
+from netlab.store.protocol import Store
+
+PREFIX = "system:node:"
+_RULES = [rule(r) for r in CLUSTER_ROLES["system:node"]]
+_REFERENCED = ("secrets", "configmaps", "persistentvolumeclaims")
+
+
+class Nodes:
+    """The authorizer of users `system:node:<name>` in the group system:nodes."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def decide(self, user: User, ask: Ask) -> Decision:
+        """Whether a node may."""
+        if not user.name.startswith(PREFIX):
+            return Decision(False, "unknown node")
+        node = user.name.removeprefix(PREFIX)
+        resource = ask.resource.partition("/")[0]
+        if ask.group == "" and resource in _REFERENCED:
+            if ask.verb not in ("get", "list", "watch") or not ask.name:
+                return Decision(False, "can only read resources of this type by name")
+            if not await self._referenced(node, ask):
+                return Decision(False, f"no relationship found between node '{node}' and this object")
+            return Decision(True)
+        if ask.group == "coordination.k8s.io" and resource == "leases":
+            own = ask.namespace == "kube-node-lease" and ask.name in ("", node)
+            return Decision(own and ask.verb in ("create", "get", "update", "patch", "delete"))
+        if ask.group == "" and resource == "nodes" and ask.verb in ("patch", "update", "get") and ask.name:
+            return Decision(ask.name == node)
+        if ask.group == "" and ask.resource == "serviceaccounts/token":
+            return Decision(ask.verb == "create" and await self._has_account(node, ask))
+        return Decision(any(rule_allows(r, ask) for r in _RULES))
+
+    async def _pods(self, node: str, namespace: str) -> list[Json]:
+        page = await self.store.list(f"/registry/pods/{namespace}/")
+        found = (objects.load(kv) for kv in page.items)
+        return [p for p in found if (p.get("spec") or {}).get("nodeName") == node]
+
+    async def _has_account(self, node: str, ask: Ask) -> bool:
+        return any(
+            (p["spec"].get("serviceAccountName") or "default") == ask.name
+            for p in await self._pods(node, ask.namespace)
+        )
+
+    async def _referenced(self, node: str, ask: Ask) -> bool:
+        return any((ask.resource, ask.name) in references(p["spec"]) for p in await self._pods(node, ask.namespace))
+
+
+def references(spec: Json) -> set[tuple[str, str]]:
+    """What a pod's spec names: (resource, name) of Secrets, ConfigMaps and claims."""
+    found: set[tuple[str, str]] = set()
+    for secret in spec.get("imagePullSecrets") or ():
+        found.add(("secrets", secret.get("name", "")))
+    for container in (spec.get("containers") or []) + (spec.get("initContainers") or []):
+        for source in container.get("envFrom") or ():
+            found.add(("configmaps", (source.get("configMapRef") or {}).get("name", "")))
+            found.add(("secrets", (source.get("secretRef") or {}).get("name", "")))
+        for env in container.get("env") or ():
+            value = env.get("valueFrom") or {}
+            found.add(("configmaps", (value.get("configMapKeyRef") or {}).get("name", "")))
+            found.add(("secrets", (value.get("secretKeyRef") or {}).get("name", "")))
+    for volume in spec.get("volumes") or ():
+        found.add(("secrets", (volume.get("secret") or {}).get("secretName", "")))
+        found.add(("configmaps", (volume.get("configMap") or {}).get("name", "")))
+        found.add(("persistentvolumeclaims", (volume.get("persistentVolumeClaim") or {}).get("claimName", "")))
+        for part in (volume.get("projected") or {}).get("sources") or ():
+            found.add(("secrets", (part.get("secret") or {}).get("name", "")))
+            found.add(("configmaps", (part.get("configMap") or {}).get("name", "")))
+    return {(kind, name) for kind, name in found if name}

@@ -1,0 +1,211 @@
+"""Composition root of the API server: a store, certificates, sockets, signals.
+
+State in the data directory: `store.db` (with sqlite), `pki/` (the CA, the server's and the admin's certificates, the
+key of tokens). SIGTERM and SIGINT end it: no new connections, watches end, requests under way are answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from netlab.apiserver.authn import static_tokens
+from netlab.apiserver.certs import Authority, token_key
+from netlab.apiserver.server import ApiServer, Settings, runner, tls_context
+from netlab.base.errors import InputError, MachineError
+from netlab.base.notify import notify
+from netlab.store.protocol import Store
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+log = logging.getLogger("apiserver")
+
+#: seconds for requests under way when the server ends
+DRAIN = 5.0
+#: how many connections may wait to be taken
+BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `netlab apiserver` is given. store: sqlite, etcd or memory; port 0: a free one."""
+
+    data_dir: Path
+    store: str = "sqlite"
+    etcd: tuple[str, ...] = ("http://127.0.0.1:2379",)
+    bind: str = "127.0.0.1"
+    port: int = 6443
+    kubeconfig: Path | None = None
+    token_file: Path | None = None
+    audit_log: Path | None = None
+    service_range: str = "10.96.0.0/12"
+    names: tuple[str, ...] = ()
+    anonymous: bool = True
+
+
+async def open_store(options: Options) -> Store:
+    """The store that the options name. MachineError, InputError, StoreError."""
+    match options.store:
+        case "memory":
+            from netlab.store.memory import MemoryStore
+
+            return MemoryStore()
+        case "sqlite":
+            from netlab.store.sqlite import SqliteStore
+
+            return await SqliteStore.open(options.data_dir / "store.db")
+        case "etcd":
+            from netlab.client.etcd import EtcdClient
+            from netlab.store.etcd import EtcdStore
+
+            return EtcdStore(EtcdClient(options.etcd))
+        case other:
+            raise InputError(f"there is no store {other!r}", hint="sqlite, etcd or memory")
+
+
+def kubeconfig(
+    server: str, ca: bytes, *, cert: bytes = b"", key: bytes = b"", token: str = "", user: str = "admin"
+) -> bytes:
+    """A kubeconfig (as JSON, which is YAML) for one user of one cluster."""
+
+    def text(data: bytes) -> str:
+        return base64.b64encode(data).decode()
+
+    who = {"token": token} if token else {"client-certificate-data": text(cert), "client-key-data": text(key)}
+    return orjson.dumps(
+        {
+            "apiVersion": "v1", "kind": "Config", "current-context": "netlab", "preferences": {},
+            "clusters": [{"name": "netlab", "cluster": {"server": server, "certificate-authority-data": text(ca)}}],
+            "users": [{"name": user, "user": who}],
+            "contexts": [{"name": "netlab", "context": {"cluster": "netlab", "user": user}}],
+        },
+        option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
+    )  # fmt: skip
+
+
+def _listening(options: Options) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.bind else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((options.bind, options.port))
+        sock.listen(BACKLOG)
+    except OSError as e:
+        sock.close()
+        raise MachineError(
+            f"the API server cannot listen on {options.bind}:{options.port}: {e.strerror}", hint="choose another --port"
+        ) from e
+    return sock
+
+
+def _addresses(options: Options) -> tuple[list[str], str]:
+    """The names and addresses of the server's certificate, and the address that clients are told."""
+    reachable = options.bind
+    any_address = ipaddress.ip_address(options.bind).is_unspecified
+    if any_address:
+        reachable = "127.0.0.1" if ":" not in options.bind else "::1"
+    first = str(next(ipaddress.ip_network(options.service_range).hosts()))
+    names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+             "localhost", "127.0.0.1", first, reachable, *options.names]  # fmt: skip
+    return list(dict.fromkeys(names)), reachable
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(data)
+    temporary.replace(path)
+
+
+class Running:
+    """A server that answers, for those who run it in their own loop. `url`, `ca`, `aclose`."""
+
+    def __init__(self, server: ApiServer, store: Store, http: web.ServerRunner, url: str, authority: Authority) -> None:
+        self.server, self.store, self.url, self.authority = server, store, url, authority
+        self._http = http
+
+    async def aclose(self) -> None:
+        """End watches, answer what is under way, close the store."""
+        await self.server.aclose()
+        await self._http.cleanup()
+        await self.store.aclose()
+
+
+async def serve(options: Options) -> Running:
+    """Start a server. MachineError, InputError, StoreError."""
+    from aiohttp import web
+
+    options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    pki = options.data_dir / "pki"
+    authority = Authority.open(pki)
+    names, reachable = _addresses(options)
+    authority.kept("apiserver", "kube-apiserver", addresses=names, server=True)
+    admin = authority.kept("admin", "kubernetes-admin", ("system:masters",))
+    static = static_tokens(options.token_file.read_text(encoding="utf-8")) if options.token_file else {}
+    sock = _listening(options)
+    try:
+        port = sock.getsockname()[1]
+        host = f"[{reachable}]" if ":" in reachable else reachable
+        url = f"https://{host}:{port}"
+        store = await open_store(options)
+        try:
+            server = ApiServer(store, Settings(
+                issuer="https://kubernetes.default.svc.cluster.local", address=f"{host}:{port}",
+                token_key=token_key(pki), service_range=options.service_range, endpoints=(reachable,), port=port,
+                static=static, anonymous=options.anonymous, audit_log=options.audit_log, authority=authority,
+            ))  # fmt: skip
+            await server.start()
+        except BaseException:
+            await store.aclose()
+            raise
+        http = runner(server)
+        await http.setup()
+        context = tls_context(pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt")
+        await web.SockSite(http, sock, ssl_context=context, backlog=BACKLOG).start()
+    except BaseException:
+        sock.close()
+        raise
+    if options.kubeconfig is not None:
+        _write_private(options.kubeconfig, kubeconfig(url, authority.pair.cert, cert=admin.cert, key=admin.key))
+    return Running(server, store, http, url, authority)
+
+
+async def _main(options: Options) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    running = await serve(options)
+    log.info("the API server answers on %s", running.url)
+    notify(f"READY=1\nSTATUS=answering on {running.url}")
+    await ended.wait()
+    notify("STOPPING=1")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(2 * DRAIN):
+            await running.aclose()
+
+
+def run(options: Options) -> None:
+    """Be the API server until a signal."""
+    import gc
+
+    import uvloop
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    # young garbage of requests is freed by counting; looking for cycles in all caches at every turn is not worth it
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    uvloop.run(_main(options))
