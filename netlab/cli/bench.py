@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -9,7 +11,7 @@ import click
 from netlab.cli import output
 
 if TYPE_CHECKING:
-    from netlab.daemons.bench import Report, Size
+    from netlab.daemons.bench import Report, Size, Target
 
 PHASES = {
     "up": "up, the whole command",
@@ -23,7 +25,9 @@ PHASES = {
 NAMES = {"netlab": "netlab", "ip": "ip -batch", "mininet": "Mininet"}
 
 
-@click.group(epilog=output.examples("sudo netlab bench topology --hosts 100 --hosts 1000"))
+@click.group(
+    epilog=output.examples("sudo netlab bench topology --hosts 100 --hosts 1000", "sudo netlab bench overlays")
+)
 def bench() -> None:
     """Measure netlab beside the tools it is compared with."""
 
@@ -62,6 +66,11 @@ def topology(sizes: tuple[int, ...], repeat: int, mininet: bool, as_json: bool) 
         return
     for size in report.sizes:
         show(size, report)
+    show_targets(report.targets())
+
+
+def show_targets(targets: Sequence[Target]) -> None:
+    """The promises, kept or not."""
     rows = [
         (
             output.Styled("met", "green") if t.met else output.Styled("missed", "yellow"),
@@ -69,7 +78,7 @@ def topology(sizes: tuple[int, ...], repeat: int, mininet: bool, as_json: bool) 
             f"{t.value:.2f}",
             f"{t.limit:g}",
         )
-        for t in report.targets()
+        for t in targets
     ]
     output.table(("target", "what", "value", "limit"), rows)
 
@@ -98,6 +107,7 @@ def show(size: Size, report: Report) -> None:
 
 @bench.command(
     epilog=output.examples(
+<<<<<<< HEAD
         "sudo netlab bench bgp                                  # 10,000 routes",
         "sudo netlab bench bgp --routes 10000 --routes 100000   # and how the time grows",
         "sudo netlab bench bgp --routes 100000 --json | jq '.[].median'",
@@ -130,3 +140,86 @@ def bgp(sizes: tuple[int, ...], repeat: int, bird: bool, as_json: bool) -> None:
         if m.absent:
             rows.append((m.routes, m.source, m.absent, ""))
     output.table(("routes", "from", "what", "median"), rows)
+=======
+        "sudo netlab bench overlays                          # all backends, five turns of each",
+        "sudo netlab bench overlays --only udp --seconds 5   # and the underlay, which is always measured",
+        "sudo netlab bench overlays --plot overlays.svg",
+    )
+)
+@click.option(
+    "--repeat", type=click.IntRange(1, 1000), default=5, show_default=True, metavar="N", help="Turns of each contender."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.5, 600), default=2, show_default=True, help="Of each throughput in a turn."
+)
+@click.option("--only", multiple=True, metavar="NAME", help="Only this contender, beside the underlay; repeatable.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Draw it: svg, png, pdf.")
+@output.json_option
+def overlays(repeat: int, seconds: float, only: tuple[str, ...], plot: Path | None, as_json: bool) -> None:
+    """flannel's backends beside the wire below them: TCP in one flow and in eight, small packets, round trips.
+
+    Two nodes with a container each for every contender, all in one run, in turns; medians, and ratios to the underlay.
+    """
+    from netlab.daemons import bench_overlays as measuring
+
+    known = [kind.name for kind in measuring.KINDS]
+    for name in only:
+        if name not in known:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint="--only")
+    with output.progress("bench overlays", measuring.turns(repeat, only)) as bar:
+        report = measuring.run(repeat, seconds, only, tell=lambda what, done: bar.advance(done, description=what))
+    if plot is not None:
+        measuring.plot(report, plot)
+    if as_json:
+        output.emit_json(report.as_json())
+        return
+    for metric, (title, unit, scale) in measuring.METRICS.items():
+        rows = []
+        for name, figures in report.figures.items():
+            figure, ratio = figures[metric], report.ratio(name, metric)
+            span = f"{min(figure.samples) * scale:.4g}..{max(figure.samples) * scale:.4g}"
+            rows.append((name, f"{figure.median * scale:.4g}", span, "" if ratio is None else f"{ratio:.3f}"))
+        output.table((title, unit, "min..max", "/ underlay"), rows)
+        click.echo()
+    for name, why in report.absent.items():
+        click.echo(f"{name}: {why}")
+    show_targets(report.targets())
+
+
+@bench.command(
+    epilog=output.examples(
+        "sudo netlab bench leases                       # 1,000 leases, each backend",
+        "sudo netlab bench leases --leases 10000 --repeat 1 --backend vxlan",
+    )
+)
+@click.option(
+    "--leases", "count", type=click.IntRange(1, 60_000), default=1000, show_default=True, metavar="N", help="How many."
+)
+@click.option("--repeat", type=click.IntRange(1, 1000), default=5, show_default=True, metavar="N", help="Turns.")
+@click.option(
+    "--backend", "backends", multiple=True, type=click.Choice(["vxlan", "host-gw", "udp"]), help="Only it; repeatable."
+)
+@output.json_option
+def leases(count: int, repeat: int, backends: tuple[str, ...], as_json: bool) -> None:
+    """How long a flanneld takes to follow its store: many leases written at once, then one more.
+
+    From the first write to the last entry in the kernel (udp: to flanneld's word that its data path knows them).
+    """
+    from netlab.daemons import bench_leases as measuring
+
+    chosen = backends or measuring.BACKENDS
+    with output.progress("bench leases", repeat * len(chosen)) as bar:
+        report = measuring.run(count, repeat, chosen, tell=lambda what, done: bar.advance(done, description=what))
+    if as_json:
+        output.emit_json(report.as_json())
+        return
+    rows = [
+        (
+            backend, f"{f['all'].median:.3f}", f"{f['one'].median * 1000:.1f}", f"{f['cpu'].median:.2f}",
+            f"{f['rss'].median / 1e6:.0f}",
+        )
+        for backend, f in report.figures.items()
+    ]  # fmt: skip
+    output.table(("backend", f"{count} leases, s", "one more, ms", "cpu s", "MB"), rows, title=f"median of {repeat}")
+    show_targets(report.targets())
+>>>>>>> b24e73bbbb4a82ff59a07999e4a529eadf493a4b

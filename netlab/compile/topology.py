@@ -125,13 +125,29 @@ class ContainerBridge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A program that runs in a node. argv None: the small built-in web server on `serve` (port, protocol) pairs."""
+    """A program that runs in a node. argv None: the small built-in web server on `serve` (port, protocol) pairs.
+
+    In argv and env, `{run}` stands for the lab's directory, and a first word `netlab` for this netlab.
+    notify: it tells when it is ready (sd_notify(3)), and the lab is not up before. claims: the file, in the lab's
+    directory, in which it keeps what of its node's network is its own.
+    """
 
     name: str
     argv: tuple[str, ...] | None
     serve: tuple[tuple[int, str], ...] = ()
     restart: Literal["always", "on-failure", "never"] = "always"
     env: tuple[tuple[str, str], ...] = ()
+    notify: bool = False
+    claims: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file in the lab's directory of /run/netlab, there before the first process starts. path: relative to it."""
+
+    path: str
+    content: str
     why: str = ""
 
 
@@ -166,6 +182,7 @@ class Topology:
     name: str
     title: str = ""
     places: tuple[Place, ...] = ()
+    files: tuple[File, ...] = ()
     source: str = ""
     by_name: dict[str, Place] = field(init=False, compare=False, repr=False)
 

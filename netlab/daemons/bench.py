@@ -344,25 +344,25 @@ class Report:
 
     def targets(self) -> list[Target]:
         """The promises that this run can judge."""
-        found = [_at_most("netlab --help (s)", self.help.median, HELP_MAX)]
+        found = [at_most("netlab --help (s)", self.help.median, HELP_MAX)]
         for size in self.sizes:
             up, again, down = (size.wall("netlab", phase) for phase in ("up", "again", "down"))
             if up is not None and down is not None:
-                found.append(_at_most(f"{size.hosts} hosts: down / up", down / up, 1.0))
+                found.append(at_most(f"{size.hosts} hosts: down / up", down / up, 1.0))
             if size.hosts == 100:
                 floor, whole = size.ratio("up", "ip"), size.wall("mininet", "whole")
                 network = size.ratio("network", "ip")
                 if floor is not None and network is not None:
-                    found.append(_at_most("100 hosts: up, from the value / ip -batch", network, FLOOR_RATIO_MAX))
-                    found.append(_at_most("100 hosts: up, the whole command / ip -batch", floor, FLOOR_RATIO_MAX))
+                    found.append(at_most("100 hosts: up, from the value / ip -batch", network, FLOOR_RATIO_MAX))
+                    found.append(at_most("100 hosts: up, the whole command / ip -batch", floor, FLOOR_RATIO_MAX))
                 if whole and up and down:
                     what = "100 hosts: Mininet / netlab, up and down"
-                    found.append(_at_least(what, whole / (up + down), MININET_RATIO_MIN))
+                    found.append(at_least(what, whole / (up + down), MININET_RATIO_MIN))
                 if again is not None:
-                    found.append(_at_most("100 hosts: second up (s)", again, AGAIN_MAX))
+                    found.append(at_most("100 hosts: second up (s)", again, AGAIN_MAX))
             growth = self.growth(size)
             if growth is not None and size.hosts == GROWTH * self.sizes[0].hosts:
-                found.append(_at_most(f"{size.hosts} / {self.sizes[0].hosts} hosts: up", growth, GROWTH_MAX))
+                found.append(at_most(f"{size.hosts} / {self.sizes[0].hosts} hosts: up", growth, GROWTH_MAX))
         return found
 
     def as_json(self) -> dict[str, Any]:
@@ -397,11 +397,13 @@ class Report:
         }
 
 
-def _at_least(what: str, value: float, limit: float) -> Target:
+def at_least(what: str, value: float, limit: float) -> Target:
+    """A promise that is kept from `limit` on."""
     return Target(what, value, limit, value >= limit)
 
 
-def _at_most(what: str, value: float, limit: float) -> Target:
+def at_most(what: str, value: float, limit: float) -> Target:
+    """A promise that is kept up to `limit`."""
     return Target(what, value, limit, value <= limit)
 
 
@@ -421,7 +423,7 @@ def run(
         tell("netlab --help", 0)
         helps = [_done(measured(netlab_command("--help"))).wall for _ in range(repeat)]
         measured_sizes = tuple(_size(hosts, repeat, mininet, tell) for hosts in sorted(set(sizes)))
-    return Report(repeat, Figure(tuple(helps)), measured_sizes, _machine())
+    return Report(repeat, Figure(tuple(helps)), measured_sizes, machine())
 
 
 def turns(sizes: Sequence[int], repeat: int, *, mininet: bool = True) -> int:
@@ -479,7 +481,8 @@ def terminable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
     system = os.uname()
     return {
         "cpus": os.cpu_count(), "kernel": system.release, "architecture": system.machine,

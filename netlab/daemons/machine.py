@@ -7,6 +7,7 @@ that needs no packets does not pay for them.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -95,6 +96,16 @@ class LinuxMachine:
 
         ports = [word for port, protocol in serve for word in (f"--{protocol}", str(port))]
         return python("netlab.daemons.web", "--name", name, *ports)
+
+    def netlab(self) -> list[str]:
+        return [sys.executable, "-m", "netlab.cli.main"]
+
+    def claims(self, path: Path) -> HostState:
+        from netlab.kernel.ledger import read_claims
+        from netlab.model import HostState
+
+        found = (claims.states.get(netns.HERE, HostState()) for claims in read_claims(path).values())
+        return HostState.of(item for state in found for item in state)
 
     def start_processes(self, run_dir: Path) -> None:
         from netlab.kernel import supervise

@@ -11,22 +11,24 @@ from dataclasses import replace
 from typing import Protocol
 
 from netlab.kernel.ledger import Ledger, NotedLedger, joined
+from netlab.model import vlans
 from netlab.model.claims import Claims
 from netlab.model.diff import Op, doomed, plan, swapped, without_devices
 from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Fdb, Neighbour, Route, Rule
-from netlab.model.links import FALLBACK_TUNNELS, Link, Veth
+from netlab.model.links import FALLBACK_TUNNELS, BridgeVlan, Link, Veth
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
 from netlab.model.sysctl import Sysctl
 
 #: what costs an own look to read, so it is read only where somebody asked for it
-OPTIONAL = (Fdb, Neighbour, Rule, Qdisc, Ipset, IpvsService, Chain)
+OPTIONAL = (BridgeVlan, Fdb, Neighbour, Rule, Qdisc, Ipset, IpvsService, Chain)
 
 States = Mapping[str, HostState]
+_NOTHING = HostState()
 
 
 class Backend(Protocol):
@@ -96,12 +98,18 @@ class Kernel:
         claims = {ns: joined(old.states.get(ns, HostState()), state) for ns, state in wanted.items()}
         return self._plan(old, wanted, claims)[0]
 
-    def drift(self, owner: str, wanted: States) -> tuple[dict[str, list[Op]], dict[str, list[Item]]]:
-        """What differs from `wanted`: the operations that would mend it, and what is there that nobody asked for."""
+    def drift(
+        self, owner: str, wanted: States, *, others: States | None = None
+    ) -> tuple[dict[str, list[Op]], dict[str, list[Item]]]:
+        """What differs from `wanted`: the operations that would mend it, and what is there that nobody asked for.
+
+        others: what other owners have asked for in these namespaces.
+        """
+        others = others or {}
         plans = self.plan_all(owner, wanted)
         existing = set(self.backend.names())
         actual = self.backend.read({ns: s for ns, s in wanted.items() if ns in existing}, everything=True)
-        extra = {ns: strangers(state, wanted[ns]) for ns, state in actual.items()}
+        extra = {ns: strangers(state, wanted[ns], others.get(ns, HostState())) for ns, state in actual.items()}
         return plans, {ns: items for ns, items in extra.items() if items}
 
     def _create_missing(self, wanted: States, tell: Callable[[str, int], None]) -> None:
@@ -195,16 +203,19 @@ def _born_with(link: Link) -> bool:
     return link.name == "lo" or (link.name in FALLBACK_TUNNELS and not link.up)
 
 
-def strangers(actual: HostState, wanted: HostState) -> list[Item]:
+def strangers(actual: HostState, wanted: HostState, others: HostState = _NOTHING) -> list[Item]:
     """What is in a namespace although nobody asked for it. Sysctls always have a value and do not count."""
-    asked = {item.order for item in wanted}
+    asked = {item.order for item in (*wanted, *others)}
+    theirs = {rule for chain in others.all(Chain) for rule in chain.rules}
     found: list[Item] = []
     for item in actual:
         if isinstance(item, Sysctl) or (isinstance(item, Link) and _born_with(item)):
             continue
+        if isinstance(item, BridgeVlan) and item.order not in asked and vlans.kernels_own(item, actual):
+            continue
         if isinstance(item, Chain) and item.builtin:
             target = next((c for c in wanted.all(Chain) if c.order == item.order), None)
-            rules = tuple(r for r in item.rules if not target or r not in target.rules)
+            rules = tuple(r for r in item.rules if r not in theirs and (not target or r not in target.rules))
             shut = item.policy == "DROP" and not (target and target.policy)
             if rules or shut:
                 found.append(replace(item, rules=rules, policy="DROP" if shut else None))

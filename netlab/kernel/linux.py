@@ -22,7 +22,7 @@ from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Address, Fdb, Neighbour, Route, Rule
-from netlab.model.links import FALLBACK_TUNNELS, Link, Loopback, Tun, Veth, Wireguard
+from netlab.model.links import FALLBACK_TUNNELS, Bridge, BridgeVlan, Link, Loopback, Tun, Veth, Wireguard
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _GONE = {errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL, errno.ENXIO}
 #: RTEXT_FILTER_SKIP_STATS: a dump of links without their counters is a third of the size
 _NO_STATS = wire.u32(29, 1 << 3)
+#: RTEXT_FILTER_BRVLAN: a dump of bridges and their ports with their VLANs
+_BRIDGE_VLANS = wire.u32(29, 1 << 1)
 _PROC_SYS = Path("/proc/sys")
 
 
@@ -171,6 +173,9 @@ class LinuxBackend:
             head = wire.IFINFO.pack(wire.AF_BRIDGE, 0, 0, 0, 0)
             entries = (decode.fdb(m, names) for m in dump(wire.RTM_GETNEIGH, head))
             items += [e for e in entries if e]
+        if everything or BridgeVlan in kinds:
+            head = wire.IFINFO.pack(wire.AF_BRIDGE, 0, 0, 0, 0) + _BRIDGE_VLANS
+            items += [v for m in dump(wire.RTM_GETLINK, head) for v in decode.vlans(m, names)]
         if everything or Qdisc in kinds:
             head = wire.TCMSG.pack(0, 0, 0, 0, 0)
             shaped = (decode.qdisc(m, names) for m in dump(wire.RTM_GETQDISC, head))
@@ -433,6 +438,8 @@ def _requests(op: Op, indices: Indices) -> list[Request]:
                 return [encode.neighbour(item, indices, delete=delete)]
             case Fdb():
                 return [encode.fdb(item, indices, delete=delete)]
+            case BridgeVlan():
+                return [encode.vlan(item, indices, delete=delete)]
             case Rule():
                 return [encode.rule(item, delete=delete)]
             case Qdisc():
@@ -453,6 +460,12 @@ def _refusal(op: Op, number: int, said: str) -> KernelError | MachineError:
     because = f" (wanted by {op.item.why})" if op.item.why else ""
     text = os.strerror(number) + (f": {said}" if said else "")
     # of an unknown qdisc the kernel says ENOENT, as it does of a missing parent: only its words tell them apart
+    filtering = isinstance(op.item, Link) and isinstance(op.item.kind, Bridge) and op.item.kind.vlan_filtering
+    if number == errno.EOPNOTSUPP and (filtering or isinstance(op.item, BridgeVlan)):
+        return MachineError(
+            f"the bridges of this kernel know no VLANs: cannot {doing} {op.item}{because}",
+            hint="its CONFIG_BRIDGE_VLAN_FILTERING is off: run it in a VM whose kernel has it, by netlab vm run",
+        )
     if isinstance(op.item, Link | Qdisc) and (number == errno.EOPNOTSUPP or "qdisc kind is unknown" in said):
         kind = op.item.kind.NAME
         module = f"sch_{kind}" if isinstance(op.item, Qdisc) else kind

@@ -189,3 +189,12 @@ def delete(name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def is_machines_own() -> bool:
+    """Whether this process is in the network namespace of the machine's first process: the machine's own network."""
+    here = os.fstat(own()).st_ino
+    try:
+        return Path("/proc/1/ns/net").stat().st_ino == here
+    except OSError:  # hidden from us: then a namespace that has a name is one that somebody has made
+        return all(inode(name) != here for name in names())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,15 @@ if TYPE_CHECKING:  # `down` is quicker without them
     from netlab.compile.topology import Topology
     from netlab.lab.labfile import Lab
     from netlab.lab.machine import Machine, Network, States, Visitor
-    from netlab.model import Item
+    from netlab.model import HostState, Item
+    from netlab.model.claims import Claims
     from netlab.model.diff import Op
+
+
+#: seconds in which processes that tell have to be ready
+READY_LIMIT = 30.0
+#: seconds between two looks at whether they are
+_LOOK = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,34 @@ class Drift:
 def owner(name: str) -> str:
     """The owner of what a lab makes."""
     return f"lab/{name}"
+
+
+class _Known:
+    """A ledger for a look at what others claim; nothing is ever saved."""
+
+    def __init__(self, states: Mapping[str, HostState]) -> None:
+        self._states = dict(states)
+
+    def load(self, owner: str) -> Claims:
+        from netlab.model.claims import Claims
+
+        return Claims(self._states, {})
+
+    def save(self, owner: str, claims: Claims) -> None:
+        raise AssertionError(f"a look at {owner} saves nothing")
+
+
+def _placed(word: str, run_dir: Path) -> str:
+    return word.replace("{run}", str(run_dir))
+
+
+def _last_words(log: Path) -> str:
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    # what is set in belongs to the line before it
+    return next((line for line in reversed(lines) if line.strip() and not line.startswith(" ")), "")
 
 
 class Engine:
@@ -137,7 +172,10 @@ class Engine:
             started = time.monotonic()
             plans = self.network(journal, record).apply_all(owner(record.name), states, progress=progress)
             network = time.monotonic() - started
+            for file in lab.topology.files if old is None else ():
+                journal.store(file.path, file.content.encode())
             self._run(journal, record.processes)
+            self._await(journal, record.processes, progress)
         except (NetlabError, KeyboardInterrupt):
             if old is None:
                 # nothing half-done stays behind; what the user sees is why it failed, not how it was swept up
@@ -162,6 +200,7 @@ class Engine:
             namespaces=tuple(topology.namespaces),
             places={place.name: topology.netns(place.name) for place in topology.places},
             processes=self._processes(topology),
+            store=lab.store,
         )
 
     def _refuse_foreign(self, lab: Lab) -> None:
@@ -173,27 +212,59 @@ class Engine:
                 hint=f"if nobody needs it: ip netns del {taken[0]}; or give the lab another name",
             )
 
+    def _command(self, argv: Sequence[str], run_dir: Path) -> list[str]:
+        words = [_placed(word, run_dir) for word in argv]
+        return [*self.machine.netlab(), *words[1:]] if words[0] == "netlab" else words
+
     def _processes(self, topology: Topology) -> list[dict[str, Any]]:
-        """What is to run in the lab, as the supervisor's table has it."""
+        """What is to run in the lab, as the supervisor's table has it. claims: see `topology.Process`."""
+        run_dir = self.journal(topology.name).dir
         return [
             {
                 "name": f"{place.name}/{process.name}",
                 "netns": topology.netns(place.name),
-                "argv": list(process.argv or self.machine.web_server(place.name, process.serve)),
+                "argv": self._command(process.argv, run_dir)
+                if process.argv
+                else self.machine.web_server(place.name, process.serve),
                 "restart": process.restart,
-                "env": dict(process.env),
+                "env": {key: _placed(value, run_dir) for key, value in process.env},
+                "notify": process.notify,
+                **({"claims": process.claims} if process.claims else {}),
             }
             for place in topology.places
             for process in place.processes
         ]
 
-    def _run(self, journal: Journal, table: list[dict[str, Any]]) -> None:
-        """Have the lab's programs run: the table is a file, the supervisor follows it."""
-        if table:
+    def _run(self, journal: Journal, table: list[dict[str, Any]], *, stopped: Collection[str] = ()) -> None:
+        """Have the lab's programs run: the table is a file, the supervisor follows it. stopped: what is to end."""
+        if table or stopped:
             # a namespace that was made anew has another number: what ran in the old one starts again
             numbered = [{**entry, "namespace": self.machine.identity(entry["netns"])} for entry in table]
             journal.store("processes.json", orjson.dumps({"processes": numbered}))
             self.machine.start_processes(journal.dir)
+
+    def _await(
+        self, journal: Journal, table: list[dict[str, Any]], progress: Callable[[str, int], None] | None
+    ) -> None:
+        """Until every process that tells has told that it is ready. NetlabError with its last words if it does not."""
+        waiting = [entry["name"] for entry in table if entry.get("notify")]
+        end = time.monotonic() + READY_LIMIT
+        while waiting:
+            if progress:
+                progress("waiting for processes", len(waiting))
+            there = self.machine.processes(journal.dir)
+            waiting = [name for name in waiting if not there.get(name, {}).get("ready")]
+            broken = [name for name in waiting if there.get(name, {}).get("state") == "failed"]
+            if broken or (waiting and time.monotonic() > end):
+                name = (broken or waiting)[0]
+                reason = there.get(name, {}).get("reason")
+                said = _last_words(journal.dir / "log" / f"{name.replace('/', '.')}.log")
+                raise NetlabError(
+                    f"{name} is not ready" + ("" if broken else f" after {READY_LIMIT:g} s")
+                    + "".join(f": {text}" for text in (reason, said) if text)
+                )  # fmt: skip
+            if waiting:
+                time.sleep(_LOOK)
 
     # -- down
 
@@ -241,8 +312,32 @@ class Engine:
         if record is None:
             raise InputError(f"lab {name!r} is not up", hint=f"netlab lab up {name}")
         missing = {ns for ns in record.namespaces if ns not in self.machine.namespaces()}
-        mend, strangers = self.network(journal, record).drift(owner(name), record.claims)
+        others = self.others(journal, record)
+        mend, strangers = self.network(journal, record).drift(owner(name), record.claims, others=others)
+        if others:
+            theirs = self.machine.network(_Known(others), iptables=record.iptables).plan_all("others", others)
+            mend = {ns: [*mend.get(ns, []), *theirs.get(ns, [])] for ns in {*mend, *theirs}}
         return Drift(mend, {ns: items for ns, items in strangers.items() if ns not in missing})
+
+    def others(self, journal: Journal, record: Record, *, without: Collection[str] = ()) -> dict[str, HostState]:
+        """What processes of the lab, but for some, have asked of the network of their nodes, by namespace."""
+        found: dict[str, HostState] = {}
+        for entry in record.processes:
+            if "claims" in entry and entry["name"] not in without:
+                state = self.machine.claims(journal.dir / entry["claims"])
+                if len(state):
+                    found[entry["netns"]] = state
+        return found
+
+    def keep_running(self, name: str, *, without: Collection[str] = ()) -> None:
+        """Have the lab's processes run, all but some of them, and wait until they are ready."""
+        journal = self.journal(name)
+        with journal.locked(waiting=self.say):
+            record = self.record(name)
+            table = [entry for entry in record.processes if entry["name"] not in without]
+            if record.processes:
+                self._run(journal, table, stopped=without)
+                self._await(journal, table, None)
 
     def put(self, name: str, change: Callable[[Record], tuple[Record, States]]) -> dict[str, list[Op]]:
         """Apply a changed value to a lab that is up (an exercise's break, an impairment), under its lock.

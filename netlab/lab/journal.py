@@ -36,7 +36,7 @@ LOCK_PATIENCE = 20.0
 class Record:
     """source: the lab.yaml; digest: of the definition; namespaces: all of the lab's, in order; places: by place name.
 
-    processes: what runs in the lab, as the supervisor's table has it;
+    processes: what runs in the lab, as the supervisor's table has it; store: see `labfile.Lab`;
     claims, before: see `model.claims`; settled: the claims are what the definition says, no more and no less;
     impairments: set while the lab is up, by `place:device`.
     """
@@ -51,6 +51,7 @@ class Record:
     before: dict[str, dict[str, str]] = field(default_factory=dict)
     settled: bool = False
     processes: list[dict[str, Any]] = field(default_factory=list)
+    store: str | None = None
     exercise: dict[str, Any] | None = None
     impairments: dict[str, Any] = field(default_factory=dict)
 
@@ -113,6 +114,7 @@ class Journal:
         """Replace a file of the lab's directory as a whole. MachineError if it cannot be stored."""
         path, new = self.dir / name, self.dir / f"{name}.new"
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             new.write_bytes(content)
             new.replace(path)
         except OSError as e:

@@ -62,19 +62,24 @@ def find(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Lab:
-    """A lab file and what becomes of it. Everything beyond the digest is computed on demand, once."""
+    """A lab file and what becomes of it. Everything beyond the digest is computed on demand, once.
+
+    store: where leases are kept, `etcd` or None for the lab's directory.
+    """
 
     path: Path
+    store: str | None = None
 
     @classmethod
-    def named(cls, name: str) -> Lab:
+    def named(cls, name: str, *, store: str | None = None) -> Lab:
         """The lab that a user means by `name`, see `find`."""
-        return cls(find(name).resolve())
+        return cls(find(name).resolve(), store)
 
     @cached_property
     def digest(self) -> str:
         """What the definition is, in a few characters: changes with the file and with netlab's version."""
-        return hashlib.sha256(netlab.__version__.encode() + b"\0" + self._content).hexdigest()[:16]
+        variant = f"{netlab.__version__}\0{self.store or ''}\0".encode()
+        return hashlib.sha256(variant + self._content).hexdigest()[:16]
 
     @cached_property
     def _content(self) -> bytes:
@@ -114,7 +119,7 @@ class Lab:
         """The resolved lab. InputError."""
         from netlab.lab.resolving import resolve
 
-        return resolve(self.file, self.document)
+        return resolve(self.file, self.document, store=self.store)
 
     @cached_property
     def states(self) -> dict[str, HostState]:
@@ -125,6 +130,15 @@ class Lab:
             return compile_lab(self.topology)
         except ValueError as e:
             raise InputError([Problem(self.document.name, str(e))]) from e
+
+    @cached_property
+    def whole(self) -> dict[str, HostState]:
+        """`states`, with what the lab's daemons will ask for in addition. InputError."""
+        if self.file.flannel is None:
+            return self.states
+        from netlab.lab.overlays import whole
+
+        return whole(self)
 
     @property
     def name(self) -> str:

@@ -40,8 +40,10 @@ class Network(Protocol):
     def plan_all(self, owner: str, wanted: States) -> dict[str, list[Op]]:
         """What it would take."""
 
-    def drift(self, owner: str, wanted: States) -> tuple[dict[str, list[Op]], dict[str, list[Item]]]:
-        """What it would take, and what is there that nobody asked for."""
+    def drift(
+        self, owner: str, wanted: States, *, others: States | None = None
+    ) -> tuple[dict[str, list[Op]], dict[str, list[Item]]]:
+        """What it would take, and what is there that nobody asked for. others: what other owners asked for."""
 
 
 class Visitor(NamedTuple):
@@ -141,6 +143,12 @@ class Machine(Protocol):
 
     def web_server(self, name: str, serve: Sequence[tuple[int, str]]) -> list[str]:
         """The command of the built-in server."""
+
+    def netlab(self) -> list[str]:
+        """The command of this very netlab."""
+
+    def claims(self, path: Path) -> HostState:
+        """What a daemon that works in its own namespace claims there, by its file; empty if there is none."""
 
     def start_processes(self, run_dir: Path) -> None:
         """Bring the lab's supervisor in line with `run_dir/processes.json`."""

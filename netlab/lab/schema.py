@@ -283,9 +283,12 @@ class FirewallSpec(Strict):
 class ProcessSpec(Strict):
     """A program that runs in the node's namespace as long as the lab is up."""
 
-    command: list[Text] = Field(min_length=1)
+    command: list[Text] = Field(
+        min_length=1, description="{run} stands for the lab's directory, a first word netlab for this netlab"
+    )
     restart: Literal["always", "on-failure", "never"] = "always"
     env: dict[str, Text] = Field(default_factory=dict)
+    notify: bool = Field(False, description="it tells when it is ready (sd_notify), and the lab is not up before")
 
 
 class Machine(Strict):
@@ -331,6 +334,33 @@ class Network(Strict):
 
     subnets: list[IpNetwork] = Field(default_factory=list)
     mtu: Mtu | None = None
+
+
+class FlannelNode(Strict):
+    """A node that runs flanneld."""
+
+    subnets: list[IpNetwork] = Field(
+        default_factory=list, description="what it had before, and asks for again; any free one if left out"
+    )
+    iface: Device = Field("eth0", description="the device to the other nodes")
+    options: list[Text] = Field(default_factory=list, description="more options of netlab flanneld")
+
+
+class FlannelEtcd(Strict):
+    """Where etcd runs with `lab up --store etcd`: a node of its own on a network of the lab."""
+
+    network: str
+    addresses: list[IpInterface] = Field(min_length=1)
+    api: Literal[2, 3] = Field(3, description="the API by which leases are kept; 2 for `etcdctl ls`")
+
+
+class Flannel(Strict):
+    """A flannel network over nodes of the lab: each runs flanneld, leases are kept in a directory or in etcd."""
+
+    config: dict[str, Any] = Field(description="the network's configuration, as in flannel's net-conf.json")
+    nodes: dict[str, FlannelNode | None] = Field(min_length=1)
+    ip_masq: bool = Field(False, description="pods' packets leave the overlay with their node's address")
+    etcd: FlannelEtcd | None = None
 
 
 Route.model_rebuild()

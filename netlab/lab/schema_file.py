@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from netlab.lab.checkspec import Check
-from netlab.lab.schema import Container, Label, Network, Node, Strict
+from netlab.lab.schema import Container, Flannel, Label, Network, Node, Strict
 
 
 class LabFile(Strict):
@@ -17,4 +17,5 @@ class LabFile(Strict):
     networks: dict[Label, Network] = Field(default_factory=dict)
     nodes: dict[Label, Node] = Field(default_factory=dict)
     containers: dict[Label, Container] = Field(default_factory=dict)
+    flannel: Flannel | None = None
     checks: list[Check] = Field(default_factory=list)

@@ -11,7 +11,7 @@ from netlab.model.explain import script
 
 def lab_script(lab: Lab) -> str:
     """The text of scripts/labs/NAME.sh. Places in it are relative to the lab's folder, wherever it was read from."""
-    states = {ns: HostState(tuple(_local(item, lab) for item in state)) for ns, state in lab.states.items()}
+    states = {ns: HostState(tuple(_local(item, lab) for item in state)) for ns, state in lab.whole.items()}
     description = lab.file.description.strip() or lab.file.title
     return script(states, name=lab.name, title=lab.file.title or lab.name, description=description)
 

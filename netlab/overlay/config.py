@@ -131,9 +131,12 @@ class _Reading:
             self.problem(f"{name} is missing", f'write "{name}": "{"10.244.0.0/16" if not prefix else "fd00:10::/48"}"')
             return None
         try:
-            network = kind(text)
+            network = kind(_text(text))
         except ValueError as e:
             self.problem(f"{name}: {text!r} is not a network: {str(e).removeprefix(repr(text)).strip()}")
+            return None
+        if network.prefixlen > network.max_prefixlen - 3:
+            self.problem(f"{name}: {network} is too small to be divided into subnets", "a /16 is usual")
             return None
         length = self.data.get(f"{prefix}SubnetLen")
         if length is None or length == 0:
@@ -164,7 +167,7 @@ class _Reading:
         if text is None:
             return address(default)
         try:
-            bound = address(text)
+            bound = address(_text(text))
         except ValueError:
             self.problem(f"{name}: {text!r} is not an IPv{network.version} address")
             return None
@@ -176,3 +179,10 @@ class _Reading:
         else:
             return bound
         return None
+
+
+def _text(value: Any) -> str:
+    """ipaddress would take a number for an address, and a truth for a number."""
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    return value

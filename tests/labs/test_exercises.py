@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from patience import patience
 
 from netlab.base.errors import ConflictError, InputError
 from netlab.lab.capture import reading
@@ -21,7 +22,7 @@ from netlab.lab.exercises.spec import Exercise
 from netlab.lab.labfile import Lab
 
 NETLAB = [sys.executable, "-m", "netlab.cli.main"]
-PATIENCE = 60  # seconds until a command is given up
+PATIENCE = patience(60)  # seconds until a command is given up
 DOCKER0 = Book.of(Lab(Path(__file__).parents[2] / "labs" / "docker0" / "lab.yaml")).exercises
 GRADED = [e.id for e in DOCKER0 if not e.captures]
 MENDED = [e.id for e in DOCKER0 if e.kind == "mend"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,13 @@ def lab_argument(command: F) -> F:
     return click.argument("lab", metavar="LAB", shell_complete=complete_lab)(command)
 
 
+def store_option(command: F) -> F:
+    """--store: where a flannel lab keeps its leases."""
+    kinds = click.Choice(["embedded", "etcd"])
+    text = "Where a flannel lab keeps its leases: in a directory, or in a real etcd. [default: embedded]"
+    return click.option("--store", type=kinds, help=text)(command)
+
+
 def engine() -> Engine:
     """The engine on this machine; remarks go to stderr."""
     from netlab.daemons.machine import LinuxMachine
@@ -32,15 +40,23 @@ def engine() -> Engine:
 
 
 def lab_of(name: str) -> Lab:
-    """The lab's definition: of one that is up, the file that it was brought up from."""
+    """The lab's definition: of one that is up, the file and store that it was brought up with."""
+    from netlab.base.errors import NetlabError
     from netlab.lab.journal import Journal
     from netlab.lab.labfile import Lab, available
 
     if "/" not in name and name not in available() and not Path(name).exists():
-        record = Journal(name).read()
+        record = Journal(name).read(names_only=True)
         if record:
-            return Lab(Path(record.source))
-    return Lab.named(name)
+            return Lab(Path(record.source), record.store)
+    lab = Lab.named(name)
+    guess = lab.likely_name
+    if guess:
+        with contextlib.suppress(NetlabError):  # whoever needs the journal will say what is wrong with it
+            record = Journal(guess).read(names_only=True)
+            if record and record.store and Path(record.source) == lab.path:
+                return Lab(lab.path, record.store)
+    return lab
 
 
 def running_name(name: str) -> str:

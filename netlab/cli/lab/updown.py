@@ -8,28 +8,39 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netlab.cli import output
-from netlab.cli.lab.common import engine, lab_argument, lab_of, running_name
+from netlab.cli.lab.common import engine, lab_argument, lab_of, running_name, store_option
 
 if TYPE_CHECKING:
     from netlab.lab.engine import Outcome
+    from netlab.lab.labfile import Lab
+
+
+def with_store(name: str, store: str | None) -> Lab:
+    """The lab's definition, with leases where the user wants them."""
+    from netlab.lab.labfile import Lab
+
+    lab = lab_of(name)
+    return lab if store is None else Lab(lab.path, None if store == "embedded" else store)
 
 
 @click.command(
     epilog=output.examples(
         "netlab lab up docker0                 # the lab that comes with netlab",
         "netlab lab up ./mylab                 # a folder with a lab.yaml",
+        "netlab lab up flannel-vxlan --store etcd   # leases in a real etcd, on a node of its own",
         "netlab lab up docker0 --dry-run       # only print the commands that it would take",
     )
 )
 @lab_argument
 @click.option("--dry-run", is_flag=True, help="Print the commands that it would take, and change nothing.")
+@store_option
 @output.json_option
-def up(lab: str, dry_run: bool, as_json: bool) -> None:
+def up(lab: str, dry_run: bool, store: str | None, as_json: bool) -> None:
     """Bring a lab up; on one that is up, repair what is not as it should be.
 
     LAB is a name (see `netlab lab list`), a folder, or a lab.yaml.
     """
-    definition = lab_of(lab)
+    definition = with_store(lab, store)
     if dry_run:
         from netlab.cli.lab.words import print_plan
 
@@ -43,11 +54,12 @@ def up(lab: str, dry_run: bool, as_json: bool) -> None:
 
 @click.command(epilog=output.examples("netlab lab restart docker0", "netlab lab restart ./mylab  # after editing it"))
 @lab_argument
+@store_option
 @output.json_option
-def restart(lab: str, as_json: bool) -> None:
+def restart(lab: str, store: str | None, as_json: bool) -> None:
     """Take a lab down and bring it up again, with its file as it is now. A file with errors leaves the lab alone."""
     started = time.monotonic()
-    outcome = engine().restart(lab_of(lab))
+    outcome = engine().restart(with_store(lab, store))
     _report(outcome, time.monotonic() - started, as_json)
 
 

@@ -42,7 +42,7 @@ def explain(lab: str, node: str | None, text: str | None, style: str, as_json: b
     from netlab.model.explain import Section, sections
 
     definition = lab_of(lab)
-    chosen = sections(definition.states, style="restore" if style == "restore" else "lines")
+    chosen = sections(definition.whole, style="restore" if style == "restore" else "lines")
     if node is not None:
         netns = _netns(definition, node)
         chosen = [s for s in chosen if s.title == f"node {netns}" or not s.title.startswith("node ")]

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from netlab.base.errors import InputError, NetlabError, Problem
+<<<<<<< HEAD
 from netlab.base.yamlfile import Document, Location, load, validated
+=======
+from netlab.compile.topology import Process
+>>>>>>> b24e73bbbb4a82ff59a07999e4a529eadf493a4b
 from netlab.lab.capture.packet import Place
 from netlab.lab.checks.run import title
 from netlab.lab.checkspec import Check
 from netlab.lab.exercises import edits
-from netlab.lab.exercises.spec import CheckRef, Edit, Exercise, ExerciseFile, Plug
+from netlab.lab.exercises.spec import CheckRef, Edit, Exercise, ExerciseFile, Plug, Stop
 from netlab.lab.labfile import Lab
 from netlab.model import HostState
 
@@ -61,6 +65,11 @@ class Book:
         states: dict[str, HostState] = self.lab.states
         for location, kind, what in self._edits(exercise):
             place = self.document.place(location)
+            if isinstance(what, Stop):
+                netns = self.lab.topology.netns(what.on)
+                if self._process(what).claims:
+                    states = {**states, netns: self.lab.whole[netns].stamped(f"lab/{self.lab.name}")}
+                continue
             try:
                 states = edits.edit(
                     states, kind, what, self.lab.topology.netns, why=f"{place} (exercise {exercise.id})"
@@ -74,6 +83,15 @@ class Book:
             where = self.document.place(self._location(exercise))
             raise InputError([Problem(where, f"exercise {exercise.id} makes what no kernel could hold: {wrong[0]}")])
         return states
+
+    def stopped(self, exercise: Exercise) -> list[str]:
+        """The processes that do not run during the exercise, as the supervisor's table calls them."""
+        stops = (what for _, _, what in self._edits(exercise) if isinstance(what, Stop))
+        return [f"{what.on}/{what.process}" for what in stops]
+
+    def _process(self, what: Stop) -> Process:
+        place = self.lab.topology.by_name[what.on]
+        return next(process for process in place.processes if process.name == what.process)
 
     def checks(self, refs: Iterable[CheckRef]) -> list[Check]:
         """The checks themselves, those of lab.yaml looked up by name."""
@@ -137,6 +155,11 @@ class Book:
                 where = self.document.place((*self._location(exercise), "id"))
                 yield Problem(where, f"exercise {exercise.id!r} is there twice", "give one of them another id")
             seen.add(exercise.id)
+            for location, _, what in self._edits(exercise):
+                place = self.lab.topology.by_name.get(what.on)
+                if isinstance(what, Stop) and place and what.process not in {p.name for p in place.processes}:
+                    names = [process.name for process in place.processes]
+                    yield self._unknown((*location, "process"), f"{what.on} has no such process", what.process, names)
             for location, ref in self._refs(exercise):
                 if isinstance(ref, str) and ref not in self._lab_checks:
                     yield self._unknown(location, f"lab.yaml has no check named {ref!r}", ref, self._lab_checks)

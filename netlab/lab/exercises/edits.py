@@ -16,6 +16,7 @@ from netlab.lab.exercises import spec
 from netlab.model import (
     Address,
     Chain,
+    Fdb,
     HostState,
     IptablesRule,
     Item,
@@ -155,6 +156,24 @@ def neighbour(state: HostState, what: spec.NeighbourEdit) -> HostState:
     return _with(state, Neighbour(dev=_link(state, what).name, address=what.address, mac=what.mac))
 
 
+def drop_neighbour(state: HostState, what: spec.DropNeighbour) -> HostState:
+    """A permanent neighbour entry left out."""
+    found = [n for n in state.all(Neighbour) if n.dev == what.dev and n.address == what.address]
+    if not found:
+        there = ", ".join(str(n.address) for n in state.all(Neighbour) if n.dev == what.dev) or "none"
+        raise NoMatch(f"{what.on} {what.dev} has no entry for {what.address}", hint=f"there are: {there}")
+    return state.where(lambda item: item not in found)
+
+
+def drop_fdb(state: HostState, what: spec.DropFdb) -> HostState:
+    """Forwarding entries left out."""
+    found = [f for f in state.all(Fdb) if f.dev == what.dev and what.dst in (None, f.dst)]
+    if not found:
+        there = ", ".join(str(f.dst or f.mac) for f in state.all(Fdb) if f.dev == what.dev) or "none"
+        raise NoMatch(f"{what.on} {what.dev} has no forwarding entry like that", hint=f"there are: {there}")
+    return state.where(lambda item: item not in found)
+
+
 def sysctl(state: HostState, what: spec.SysctlEdit) -> HostState:
     """Another value of a setting, whether the lab sets it or not."""
     name = what.name if "/" in what.name else what.name.replace(".", "/")
@@ -214,5 +233,7 @@ _EDITS: dict[str, Callable[[HostState, Any], HostState]] = {
     "drop_rule": drop_rule,
     "add_rule": add_rule,
     "policy": policy,
+    "drop_neighbour": drop_neighbour,
+    "drop_fdb": drop_fdb,
     "remove": remove,
 }

@@ -9,7 +9,7 @@ in an ARP cache) is replaced by a permanent entry and removed with it, as kernel
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from netlab.lab.engine import Engine, owner
@@ -43,12 +43,16 @@ class Way:
         return [*steps(self.plans), *steps(forget)]
 
 
-def way(engine: Engine, record: Record, states: States) -> Way:
-    """Look at a lab that is up, and find the way to `states`. Changes nothing."""
+def way(engine: Engine, record: Record, states: States, *, stopped: Collection[str] = ()) -> Way:
+    """Look at a lab that is up, and find the way to `states`. Changes nothing.
+
+    stopped: processes whose part of the network is no longer theirs.
+    """
     journal = engine.journal(record.name)
     journal.begin(record)
     network = engine.network(journal, record)
-    _, strangers = network.drift(owner(record.name), states)
+    others = engine.others(journal, record, without=stopped)
+    _, strangers = network.drift(owner(record.name), states, others=others)
     for netns, chains in _policies(engine, record, states).items():
         told = {item.order for item in strangers.get(netns, [])}
         strangers.setdefault(netns, []).extend(chain for chain in chains if chain.order not in told)

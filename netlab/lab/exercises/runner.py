@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -134,13 +134,15 @@ class Exercises:
                 hint=f"go on with it (netlab exercise check {self.name}), end it (netlab exercise stop {self.name}), "
                 "or start with --force",
             )
-        return Started(exercise, brought_up, self._lay(states, Running(exercise.id, self.now())))
+        stopped = self.book.stopped(exercise)
+        return Started(exercise, brought_up, self._lay(states, Running(exercise.id, self.now()), stopped=stopped))
 
     def reset(self) -> Started:
         """Back to the start of the exercise; hints given stay given."""
         running, exercise = self.current()
         again = Running(running.id, running.started, hints=running.hints)
-        return Started(exercise, False, self._lay(self.book.states(exercise), again))
+        stopped = self.book.stopped(exercise)
+        return Started(exercise, False, self._lay(self.book.states(exercise), again, stopped=stopped))
 
     def solve(self, *, dry_run: bool = False) -> Solution:
         """The lab as its file says, and the commands that it takes; the exercise is over. InputError if none runs."""
@@ -163,18 +165,24 @@ class Exercises:
             )
         return record
 
-    def _lay(self, states: States, running: Running | None) -> tuple[str, ...]:
-        """Make the lab `states` and nothing else; returns what was removed that nobody had asked for."""
+    def _lay(self, states: States, running: Running | None, *, stopped: Collection[str] = ()) -> tuple[str, ...]:
+        """Make the lab `states` and nothing else; returns what was removed that nobody had asked for.
+
+        stopped: processes that do not run from here on; `states` has what is left of their part of the network.
+        """
         self._record()
+        if stopped:
+            self.engine.keep_running(self.name, without=stopped)
         found: list[mend.Way] = []
 
         def change(record: Record) -> tuple[Record, States]:
-            found.append(mend.way(self.engine, record, states))
+            found.append(mend.way(self.engine, record, states, stopped=stopped))
             return replace(found[0].record, exercise=running.as_json() if running else None, impairments={}), states
 
         self.engine.put(self.name, change)
         if found[0].outdated:
             mend.forget(self.engine, self.name, found[0].outdated, states)
+        self.engine.keep_running(self.name, without=stopped)
         return _words(found[0])
 
     def _remember(self, running: Running) -> None:

@@ -113,6 +113,26 @@ class Policy(Edit):
     family: Family = 4
 
 
+class DropNeighbour(Edit):
+    """A permanent ARP or NDP entry is missing."""
+
+    dev: Device
+    address: IpAddress
+
+
+class DropFdb(Edit):
+    """The forwarding entries of a device that lead to `dst` are missing, or all of them."""
+
+    dev: Device
+    dst: IpAddress | None = None
+
+
+class Stop(Edit):
+    """A process does not run. What it has asked of the network stays, as far as no other edit changes it."""
+
+    process: str
+
+
 class Remove(Edit):
     """Devices that are not there, with all that hangs on them; a veth pair goes whole. firewall: nor any chain."""
 
@@ -135,6 +155,9 @@ class Break(Strict):
     drop_rule: DropRule | None = None
     add_rule: AddRule | None = None
     policy: Policy | None = None
+    drop_neighbour: DropNeighbour | None = None
+    drop_fdb: DropFdb | None = None
+    stop: Stop | None = None
     remove: Remove | None = None
 
     @model_validator(mode="after")

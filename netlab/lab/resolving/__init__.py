@@ -10,15 +10,17 @@ from __future__ import annotations
 from netlab.base.errors import InputError
 from netlab.base.yamlfile import Document
 from netlab.compile.topology import Topology
-from netlab.lab.resolving import guests, machines, whole, wires
+from netlab.lab.resolving import flannel, guests, machines, whole, wires
 from netlab.lab.resolving.desk import Desk, by_line
 from netlab.lab.schema_file import LabFile
 
 
-def resolve(lab: LabFile, document: Document) -> Topology:
-    """The lab with nothing left open. InputError lists every problem with its line."""
+def resolve(lab: LabFile, document: Document, *, store: str | None = None) -> Topology:
+    """The lab with nothing left open. InputError lists every problem with its line. store: see `labfile.Lab`."""
     desk = Desk(lab, document)
     desk.names()
+    if store == "etcd":
+        lab = flannel.with_etcd(desk)
     wires.networks(desk)
     # node after node, but each step for all of them: what is given is known before anything is allotted
     for step in (wires.node_bridges, wires.given_addresses, wires.interfaces, wires.parents):
@@ -31,8 +33,10 @@ def resolve(lab: LabFile, document: Document) -> Topology:
         machines.machine(desk, ("nodes", name), name, node)
     for name, container in lab.containers.items():
         machines.machine(desk, ("containers", name), name, container)
+    if lab.flannel:
+        flannel.flannel(desk, lab.flannel, store=store)
     whole.overlaps(desk)
     whole.gateways(desk)
     if desk.problems:
         raise InputError(sorted(set(desk.problems), key=by_line))
-    return Topology(name=lab.name, title=lab.title, places=desk.places(), source=document.name)
+    return Topology(name=lab.name, title=lab.title, places=desk.places(), files=tuple(desk.files), source=document.name)

@@ -8,8 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from netlab.base.errors import Problem
+<<<<<<< HEAD
 from netlab.base.yamlfile import Document, Location
 from netlab.compile.topology import Device, Place
+=======
+from netlab.compile.topology import Device, File, Place
+>>>>>>> b24e73bbbb4a82ff59a07999e4a529eadf493a4b
 from netlab.lab.schema_file import LabFile
 from netlab.lab.segments import Segment
 
@@ -47,6 +51,7 @@ class Desk:
         self.problems: list[Problem] = []
         self.drafts: dict[str, Draft] = {}
         self.segments: dict[tuple[str, str], Segment] = {}
+        self.files: list[File] = []
 
     def why(self, *path: str | int) -> str:
         """Why something is there: the place in the file, and in brackets what stands there."""

@@ -11,6 +11,7 @@ from netlab.model.explain.command import Command, command, option, reasons
 from netlab.model.links import (
     Bridge,
     BridgePort,
+    BridgeVlan,
     Dummy,
     Ipip,
     Link,
@@ -69,6 +70,21 @@ def delete(link: Link) -> list[Command]:
     return [command("ip", "link", "del", link.name, why=link.why)]
 
 
+def create_vlan(vlan: BridgeVlan) -> list[Command]:
+    """What frames of a VLAN may do at a port: `add` also gives one that is there its new flags."""
+    flags = [word for word in ("pvid", "untagged") if getattr(vlan, word)] + ["self"] * vlan.on_bridge
+    return [command("bridge", "vlan", "add", "dev", vlan.dev, "vid", str(vlan.vid), *flags, why=vlan.why)]
+
+
+def change_vlan(old: BridgeVlan, new: BridgeVlan) -> list[Command]:
+    return create_vlan(new)
+
+
+def delete_vlan(vlan: BridgeVlan) -> list[Command]:
+    own = ("self",) if vlan.on_bridge else ()
+    return [command("bridge", "vlan", "del", "dev", vlan.dev, "vid", str(vlan.vid), *own, why=vlan.why)]
+
+
 def add(
     link: Link, *, mtus: Mapping[str, int] | None = None, peer: Link | None = None, peer_netns: str | None = None
 ) -> list[Command]:
@@ -98,6 +114,7 @@ def add(
             group = option("group" if kind.group and kind.group.is_multicast else "remote", kind.group)
             words = ("id", str(kind.vni), *group, *option("local", kind.local), *option("dev", kind.dev))
             rest = ("dstport", str(kind.port), *option("ttl", kind.ttl), *(() if kind.learning else ("nolearning",)))
+            rest += ("gbp",) if kind.gbp else ()
             return plain("type", "vxlan", *words, *rest)
         case Tun():
             flags = {"pi": kind.packet_info, "vnet_hdr": kind.vnet_hdr, "multi_queue": kind.multi_queue}
@@ -209,6 +226,7 @@ def _bridge_options(new: Bridge, old: Bridge) -> tuple[str, ...]:
         "ageing": ("ageing_time", new.ageing * _USER_HZ),
         "forward_delay": ("forward_delay", new.forward_delay * _USER_HZ),
         "mcast_snooping": ("mcast_snooping", int(new.mcast_snooping)),
+        "default_pvid": ("vlan_default_pvid", new.default_pvid),
     }
     different = [f.name for f in fields(Bridge) if getattr(new, f.name) != getattr(old, f.name)]
     return tuple(str(word) for name in different for word in spelt[name])

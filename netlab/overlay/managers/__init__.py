@@ -1,4 +1,4 @@
-"""Ways of agreeing with the other nodes on who has which subnet. Each is a `SubnetManager`; one contract suite tests all."""
+"""Ways of agreeing with the other nodes on who has which subnet: each a `SubnetManager`, one contract suite for all."""
 
 from __future__ import annotations
 

@@ -1,0 +1,25 @@
+"""asyncio, where the standard library leaves something to say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+
+async def first(*works: Coroutine[Any, Any, None]) -> None:
+    """Run all until one of them ends, cancel the others and wait for their end; then raise what the one has raised.
+
+    A TaskGroup would wait for all, and wrap what they raise.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            if not task.done():
+                task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+            raise result

@@ -1,0 +1,76 @@
+"""What the daemons of a lab will ask of their nodes: computed, since a backend is a pure function of the leases.
+
+The lab itself does not ask for it (its flannelds do, when they have their leases); `explain` and `script` show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from netlab.model import Chain, HostState, Item
+from netlab.model.iptables import merged
+from netlab.model.item import Key
+from netlab.overlay.backends import Compiler, backend_of
+from netlab.overlay.backends.wireguard import Wireguard
+from netlab.overlay.config import NetworkConfig
+from netlab.overlay.firewall import chains
+from netlab.overlay.lease import Lease, Subnet
+from netlab.overlay.subnetenv import SubnetEnv
+from netlab.overlay.underlay import Wish, choose
+
+if TYPE_CHECKING:
+    from netlab.lab.labfile import Lab
+
+OWNER = "flanneld"
+
+
+def overlay_states(lab: Lab) -> dict[str, HostState]:
+    """By namespace, what flanneld will ask for if each node gets the subnet that it had before. Empty if it cannot be
+    known: a node takes whatever is free, or has a key that is made by chance."""
+    spec = lab.file.flannel
+    files = {file.path: file.content for file in lab.topology.files}
+    if spec is None:
+        return {}
+    place = lab.document.place(("flannel", "config"))
+    config = NetworkConfig.parse(files["flannel/config"], place=place)
+    backend = backend_of(config, place=place)
+    if isinstance(backend, Wireguard):
+        return {}
+    underlays, leases = {}, {}
+    for name, node in spec.nodes.items():
+        env = files.get(f"flannel/{name}/subnet.env")
+        if env is None:
+            return {}
+        iface = node.iface if node else "eth0"
+        wish = Wish(iface=[iface], ipv4=config.ipv4 is not None, ipv6=config.ipv6 is not None)
+        underlays[name] = choose(lab.states[lab.topology.netns(name)], wish)
+        subnet: Subnet = SubnetEnv.parse(env, place=name).subnet
+        leases[name] = Lease(subnet=subnet, attrs=backend.attrs(underlays[name], HostState()))
+    by_key = {lease.subnet.key: lease for lease in leases.values()}
+    found = {}
+    for name, own in leases.items():
+        extra: list[Item] = list(chains(config, own.subnet, masq=spec.ip_masq, forwarding=True))
+        desired = Compiler(backend, underlays[name]).desired(own, by_key, extra)
+        found[lab.topology.netns(name)] = desired.state.stamped(OWNER)
+    return found
+
+
+def beside(state: HostState, other: HostState) -> HostState:
+    """Two owners' values of one namespace together: in a built-in chain, the rules of both in their declared order."""
+    items: dict[Key, Item] = {item.order: item for item in state}
+    for item in other:
+        known = items.get(item.order)
+        if isinstance(item, Chain) and isinstance(known, Chain) and item.builtin:
+            rules = merged(known.rules, (), item.rules)
+            items[item.order] = replace(known, rules=rules, policy=known.policy or item.policy)
+        else:
+            items[item.order] = item
+    return HostState.of(items.values())
+
+
+def whole(lab: Lab) -> dict[str, HostState]:
+    """The lab's value with that of its daemons."""
+    overlay: Mapping[str, HostState] = overlay_states(lab)
+    return {ns: beside(state, overlay[ns]) if ns in overlay else state for ns, state in lab.states.items()}
