@@ -107,7 +107,6 @@ def show(size: Size, report: Report) -> None:
 
 @bench.command(
     epilog=output.examples(
-<<<<<<< HEAD
         "sudo netlab bench bgp                                  # 10,000 routes",
         "sudo netlab bench bgp --routes 10000 --routes 100000   # and how the time grows",
         "sudo netlab bench bgp --routes 100000 --json | jq '.[].median'",
@@ -140,7 +139,10 @@ def bgp(sizes: tuple[int, ...], repeat: int, bird: bool, as_json: bool) -> None:
         if m.absent:
             rows.append((m.routes, m.source, m.absent, ""))
     output.table(("routes", "from", "what", "median"), rows)
-=======
+
+
+@bench.command(
+    epilog=output.examples(
         "sudo netlab bench overlays                          # all backends, five turns of each",
         "sudo netlab bench overlays --only udp --seconds 5   # and the underlay, which is always measured",
         "sudo netlab bench overlays --plot overlays.svg",
@@ -222,4 +224,3 @@ def leases(count: int, repeat: int, backends: tuple[str, ...], as_json: bool) ->
     ]  # fmt: skip
     output.table(("backend", f"{count} leases, s", "one more, ms", "cpu s", "MB"), rows, title=f"median of {repeat}")
     show_targets(report.targets())
->>>>>>> b24e73bbbb4a82ff59a07999e4a529eadf493a4b

@@ -26,12 +26,9 @@ COMMANDS = {
     "lab": Entry("netlab.cli.lab:lab", "Build a lab, look inside it, break it, take it down."),
     "exercise": Entry("netlab.cli.exercise:exercise", "Exercises on a lab: start, hints, grading, solution."),
     "doctor": Entry("netlab.cli.doctor:doctor", "What this machine can do, and what brings the rest."),
-<<<<<<< HEAD
     "bgp": Entry("netlab.cli.bgp:bgp", "Look into a running bgpd: peers, routes, and why."),
     "bgpd": Entry("netlab.cli.bgpd:bgpd", "Run a BGP speaker in this network namespace."),
-=======
     "flanneld": Entry("netlab.cli.flanneld:flanneld", "Be a node of a flannel network (what labs run in their nodes)."),
->>>>>>> b24e73bbbb4a82ff59a07999e4a529eadf493a4b
     "vm": Entry("netlab.cli.vm:vm", "Run a command on another kernel, in a VM over this machine's files."),
     "bench": Entry("netlab.cli.bench:bench", "Measure netlab beside the tools it is compared with."),
     "completion": Entry("netlab.cli.completion:completion", "Print the completion script of your shell."),

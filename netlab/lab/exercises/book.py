@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from netlab.base.errors import InputError, NetlabError, Problem
-<<<<<<< HEAD
 from netlab.base.yamlfile import Document, Location, load, validated
-=======
 from netlab.compile.topology import Process
->>>>>>> b24e73bbbb4a82ff59a07999e4a529eadf493a4b
 from netlab.lab.capture.packet import Place
 from netlab.lab.checks.run import title
 from netlab.lab.checkspec import Check

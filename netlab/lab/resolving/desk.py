@@ -8,12 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from netlab.base.errors import Problem
-<<<<<<< HEAD
 from netlab.base.yamlfile import Document, Location
-from netlab.compile.topology import Device, Place
-=======
 from netlab.compile.topology import Device, File, Place
->>>>>>> b24e73bbbb4a82ff59a07999e4a529eadf493a4b
 from netlab.lab.schema_file import LabFile
 from netlab.lab.segments import Segment
 

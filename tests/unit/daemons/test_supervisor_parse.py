@@ -17,7 +17,13 @@ def text(*processes: Any) -> str:
 def test_defaults() -> None:
     assert parse(text({"name": "a/web", "argv": ["x"]})) == {
         "a/web": {
-            "name": "a/web", "argv": ["x"], "netns": None, "restart": "always", "env": {}, "cwd": "/", "notify": False,
+            "name": "a/web",
+            "argv": ["x"],
+            "netns": None,
+            "restart": "always",
+            "env": {},
+            "cwd": "/",
+            "notify": False,
         }
     }
 
