@@ -7,6 +7,7 @@ and the next `down` removes.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from netlab.base.errors import ConflictError, InputError, NetlabError, Problem
+from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError, Problem
 from netlab.lab.journal import RUN_DIR, Journal, JournalUnreadable, Record
 
 if TYPE_CHECKING:  # `down` is quicker without them
@@ -91,8 +92,32 @@ class _Known:
         raise AssertionError(f"a look at {owner} saves nothing")
 
 
+def _need_programs(topology: Topology) -> None:
+    """MachineError if a program that a package brings is not there, with the command that brings all of them."""
+    wanted = {
+        (process.argv[0], process.package)
+        for place in topology.places
+        for process in place.processes
+        if process.argv and process.package
+    }
+    missing = sorted((program, package) for program, package in wanted if shutil.which(program) is None)
+    if missing:
+        packages = " ".join(sorted({package for _, package in missing}))
+        raise MachineError(
+            f"lab {topology.name!r} runs {' and '.join(program for program, _ in missing)}, not installed here",
+            hint=f"apt-get install {packages} (their services need not run: systemctl disable --now {packages})",
+        )
+
+
 def _placed(word: str, run_dir: Path) -> str:
     return word.replace("{run}", str(run_dir))
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _last_words(log: Path) -> str:
@@ -165,6 +190,7 @@ class Engine:
         settled = old is not None and old.settled and not old.exercise and not old.impairments
         states = old.claims if old and settled else lab.states
         if old is None:
+            _need_programs(lab.topology)
             self._refuse_foreign(lab)
         record = replace(old or self._new_record(lab), exercise=None, impairments={})
         journal.begin(record, goal=states)
@@ -230,6 +256,8 @@ class Engine:
                 "env": {key: _placed(value, run_dir) for key, value in process.env},
                 "notify": process.notify,
                 **({"claims": process.claims} if process.claims else {}),
+                **({"config": process.config} if process.config else {}),
+                **({"control": str(run_dir / process.control)} if process.control else {}),
             }
             for place in topology.places
             for process in place.processes
@@ -338,6 +366,23 @@ class Engine:
             if record.processes:
                 self._run(journal, table, stopped=without)
                 self._await(journal, table, None)
+
+    def configure(self, name: str, files: Mapping[str, str]) -> list[str]:
+        """Have daemons of the lab follow these configurations, by path; returns those that were others before.
+
+        Each daemon that runs is told at once. NetlabError if one does not take it.
+        """
+        journal = self.journal(name)
+        with journal.locked(waiting=self.say):
+            record = self.record(name)
+            changed = [path for path, text in files.items() if _text(journal.dir / path) != text]
+            for path in changed:
+                journal.store(path, files[path].encode())
+            running = self.machine.processes(journal.dir)
+            for entry in record.processes:
+                if entry.get("config") in changed and running.get(entry["name"], {}).get("state") == "running":
+                    self.machine.bgp(Path(entry["control"]), {"verb": "reload"})
+            return changed
 
     def put(self, name: str, change: Callable[[Record], tuple[Record, States]]) -> dict[str, list[Op]]:
         """Apply a changed value to a lab that is up (an exercise's break, an impairment), under its lock.
