@@ -43,7 +43,7 @@ def container(desk: Desk, name: str, spec: schema.Container) -> None:
             desk.problem((*path, "network"), "the lab has no calico section", "say which nodes run it")
     elif spec.network != "none":
         desk.problem(
-            (*path, "network"), f"unknown network {spec.network!r}", "one of bridge, none, host, calico, container:NAME"
+            (*path, "network"), f"unknown network {spec.network!r}", "one of bridge, none, host, container:NAME, calico"
         )
 
 
