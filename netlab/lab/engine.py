@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # `down` is quicker without them
 
 #: seconds in which processes that tell have to be ready
 READY_LIMIT = 30.0
+#: seconds that routing is given to come to rest; how long nothing must have moved when all sessions stand, and if not
+SETTLE_LIMIT, SETTLED_STANDING, SETTLED_OTHERWISE = 5.0, 0.15, 2.0
 #: seconds between two looks at whether they are
 _LOOK = 0.01
 
@@ -210,8 +212,17 @@ class Engine:
             raise
         if old and (old.exercise or old.impairments):
             journal.keep(record)
+            self._put_back(lab, journal, record)
         operations = sum(len(ops) for ops in plans.values())
         return Outcome(record.name, old is None, operations, len(states), len(record.processes), network, plans)
+
+    def _put_back(self, lab: Lab, journal: Journal, record: Record) -> None:
+        """Configurations that an exercise has changed, as the lab's file says, and the daemons told."""
+        for file in lab.topology.files:
+            for entry in record.processes:
+                if entry.get("config") == file.path and _text(journal.dir / file.path) != file.content:
+                    journal.store(file.path, file.content.encode())
+                    self.machine.bgp(Path(entry["control"]), {"verb": "reload"})
 
     def _new_record(self, lab: Lab) -> Record:
         from netlab.model import Chain
@@ -370,7 +381,7 @@ class Engine:
     def configure(self, name: str, files: Mapping[str, str]) -> list[str]:
         """Have daemons of the lab follow these configurations, by path; returns those that were others before.
 
-        Each daemon that runs is told at once. NetlabError if one does not take it.
+        Each daemon that runs is told at once, and has some time for what follows. NetlabError if one does not take it.
         """
         journal = self.journal(name)
         with journal.locked(waiting=self.say):
@@ -382,7 +393,39 @@ class Engine:
             for entry in record.processes:
                 if entry.get("config") in changed and running.get(entry["name"], {}).get("state") == "running":
                     self.machine.bgp(Path(entry["control"]), {"verb": "reload"})
+            self._settle([Path(entry["control"]) for entry in record.processes if entry.get("control")])
             return changed
+
+    def _settle(self, sockets: Sequence[Path]) -> None:
+        """Until BGP has come to rest: every session stands, or nothing has moved for a while."""
+        last: list[Any] = []
+        since = started = time.monotonic()
+        while sockets and time.monotonic() - started < SETTLE_LIMIT:
+            now, standing = [], True
+            for socket in sockets:
+                with contextlib.suppress(NetlabError):
+                    told = self.machine.bgp(socket, {"verb": "summary"})
+                    lines = [(peer["state"], peer["received"], peer["sent"]) for peer in told["peers"]]
+                    now.append((told["routes"], told["kernel_routes"], lines))
+                    standing = standing and all(str(state).startswith("Established") for state, *_ in lines)
+            if now != last:
+                last, since = now, time.monotonic()
+            elif time.monotonic() - since > (SETTLED_STANDING if standing else SETTLED_OTHERWISE):
+                return
+            time.sleep(_LOOK)
+
+    def differing(self, name: str, files: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Of these configurations, those that are not so: path, and what would have to change, as a unified diff."""
+        import difflib
+
+        found = []
+        for path, text in files.items():
+            there = self.journal(name).dir / path
+            have = _text(there) or ""
+            if have != text:
+                lines = difflib.unified_diff(have.splitlines(), text.splitlines(), lineterm="", n=1)
+                found.append((str(there), "\n".join(list(lines)[2:])))
+        return found
 
     def put(self, name: str, change: Callable[[Record], tuple[Record, States]]) -> dict[str, list[Op]]:
         """Apply a changed value to a lab that is up (an exercise's break, an impairment), under its lock.

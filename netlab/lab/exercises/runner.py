@@ -86,11 +86,15 @@ class Grade:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """The way back to the lab as its file says. exercise: None if the file no longer has it."""
+    """The way back to the lab as its file says. exercise: None if the file no longer has it.
+
+    files: configurations that differ, by their paths, as unified diffs.
+    """
 
     exercise: Exercise | None
     steps: tuple[Step, ...] = field(repr=False)
     removed: tuple[str, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
 
 
 class Exercises:
@@ -135,14 +139,16 @@ class Exercises:
                 "or start with --force",
             )
         stopped = self.book.stopped(exercise)
-        return Started(exercise, brought_up, self._lay(states, Running(exercise.id, self.now()), stopped=stopped))
+        removed = self._lay(states, Running(exercise.id, self.now()), stopped=stopped, exercise=exercise)
+        return Started(exercise, brought_up, removed)
 
     def reset(self) -> Started:
         """Back to the start of the exercise; hints given stay given."""
         running, exercise = self.current()
         again = Running(running.id, running.started, hints=running.hints)
         stopped = self.book.stopped(exercise)
-        return Started(exercise, False, self._lay(self.book.states(exercise), again, stopped=stopped))
+        removed = self._lay(self.book.states(exercise), again, stopped=stopped, exercise=exercise)
+        return Started(exercise, False, removed)
 
     def solve(self, *, dry_run: bool = False) -> Solution:
         """The lab as its file says, and the commands that it takes; the exercise is over. InputError if none runs."""
@@ -151,9 +157,10 @@ class Exercises:
             self.current()
         found = next((e for e in self.book.exercises if running and e.id == running.id), None)
         way = mend.way(self.engine, self._record(), self.lab.states)
+        files = self.engine.differing(self.name, self.book.configs(None))
         if not dry_run:
             self._lay(self.lab.states, None)
-        return Solution(found, tuple(way.steps), _words(way))
+        return Solution(found, tuple(way.steps), _words(way), files=tuple(files))
 
     def _record(self) -> Record:
         """The lab's record. ConflictError if it is up under another definition than the exercises are made for."""
@@ -165,7 +172,10 @@ class Exercises:
             )
         return record
 
-    def _lay(self, states: States, running: Running | None, *, stopped: Collection[str] = ()) -> tuple[str, ...]:
+    def _lay(
+        self, states: States, running: Running | None, *, stopped: Collection[str] = (),
+        exercise: Exercise | None = None,
+    ) -> tuple[str, ...]:  # fmt: skip
         """Make the lab `states` and nothing else; returns what was removed that nobody had asked for.
 
         stopped: processes that do not run from here on; `states` has what is left of their part of the network.
@@ -183,6 +193,7 @@ class Exercises:
         if found[0].outdated:
             mend.forget(self.engine, self.name, found[0].outdated, states)
         self.engine.keep_running(self.name, without=stopped)
+        self.engine.configure(self.name, self.book.configs(exercise))
         return _words(found[0])
 
     def _remember(self, running: Running) -> None:

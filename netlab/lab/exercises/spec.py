@@ -133,6 +133,14 @@ class Stop(Edit):
     process: str
 
 
+class ConfigEdit(Edit):
+    """The configuration of a BGP speaker has another text in the place of `replace`, which must be there once."""
+
+    process: str = "bgpd"
+    replace: str = Field(min_length=1)
+    by: str
+
+
 class Remove(Edit):
     """Devices that are not there, with all that hangs on them; a veth pair goes whole. firewall: nor any chain."""
 
@@ -158,6 +166,7 @@ class Break(Strict):
     drop_neighbour: DropNeighbour | None = None
     drop_fdb: DropFdb | None = None
     stop: Stop | None = None
+    config: ConfigEdit | None = None
     remove: Remove | None = None
 
     @model_validator(mode="after")
