@@ -393,8 +393,19 @@ class Engine:
             for entry in record.processes:
                 if entry.get("config") in changed and running.get(entry["name"], {}).get("state") == "running":
                     self.machine.bgp(Path(entry["control"]), {"verb": "reload"})
-            self._settle([Path(entry["control"]) for entry in record.processes if entry.get("control")])
+            sockets = [Path(entry["control"]) for entry in record.processes if entry.get("control")]
+            if changed:
+                self._shake(sockets)
+            self._settle(sockets)
             return changed
+
+    def _shake(self, sockets: Sequence[Path]) -> None:
+        """End what hangs: a session whose other end is gone without a word that came through waits for its timers."""
+        for socket in sockets:
+            with contextlib.suppress(NetlabError):
+                for peer in self.machine.bgp(socket, {"verb": "summary"})["peers"]:
+                    if peer["state"] in ("OpenSent", "OpenConfirm"):
+                        self.machine.bgp(socket, {"verb": "reset", "peer": peer["name"]})
 
     def _settle(self, sockets: Sequence[Path]) -> None:
         """Until BGP has come to rest: every session stands, or nothing has moved for a while."""

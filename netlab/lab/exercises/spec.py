@@ -50,6 +50,14 @@ class DropRoute(Edit):
     to: IpNetwork
 
 
+class AddRoute(Edit):
+    """One more route."""
+
+    to: IpNetwork
+    via: IpAddress
+    dev: Device
+
+
 class AddressEdit(Edit):
     """`from` is replaced by `to`; without `from` it is added, without `to` it is missing."""
 
@@ -156,6 +164,7 @@ class Break(Strict):
     plug: Plug | None = None
     gateway: Gateway | None = None
     drop_route: DropRoute | None = None
+    add_route: AddRoute | None = None
     address: AddressEdit | None = None
     mtu: MtuEdit | None = None
     neighbour: NeighbourEdit | None = None
