@@ -19,7 +19,7 @@ from netlab.calico.ipam import Ipam
 from netlab.calico.objects import BGPPeer, Node, Objects
 
 #: names of policies in a configuration
-OUTWARD, KEEP = "calico-export-outward", "calico-export-keep-next-hop"
+IMPORT, OUTWARD, KEEP = "calico-import", "calico-export-outward", "calico-export-keep-next-hop"
 
 
 def config(node: Node, objects: Objects, ipam: Ipam) -> dict[str, Any]:
@@ -38,6 +38,11 @@ def config(node: Node, objects: Objects, ipam: Ipam) -> dict[str, Any]:
         "router": router,
         "networks": _networks(node, objects, ipam),
         "policies": {
+            # a node that is about to leave marks its routes, and is used only where there is no other (RFC 8326)
+            IMPORT: {
+                "rules": [{"name": "graceful shutdown", "match": {"communities": "65535:0"}, "set": {"local_pref": 0}}],
+                "default": "accept",
+            },
             # what was heard from other nodes is theirs to tell
             OUTWARD: {"rules": own},
             KEEP: {"rules": [{**own[0], "set": {"next_hop": "unchanged"}}]},
@@ -88,12 +93,12 @@ def _peers(node: Node, asn: int, objects: Objects) -> list[dict[str, Any]]:
             return
         entry: dict[str, Any] = {
             "name": f"{kind}_{re.sub('[.:]', '_', str(address))}", "address": str(address), "as": its,
-            "families": [f"ipv{address.version}"], "connect_retry": 1,
+            "families": [f"ipv{address.version}"], "connect_retry": 1, "import": IMPORT,
         }  # fmt: skip
         if port != 179:
             entry["port"] = port
         if its != asn:
-            entry |= {"import": "all", "export": KEEP if peer and peer.keep_next_hop else OUTWARD}
+            entry |= {"export": KEEP if peer and peer.keep_next_hop else OUTWARD}
         elif node.cluster and (other is None or other.cluster != node.cluster):
             entry["route_reflector_client"] = True
         if password:

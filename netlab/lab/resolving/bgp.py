@@ -20,6 +20,13 @@ PROCESS = "bgpd"
 PATIENCE = 4
 
 
+class _Plain(yaml.SafeDumper):
+    """What occurs twice is written twice: a person is to read and edit it."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def bgp(desk: Desk, spec: schema.Bgp) -> None:
     """bgpd on each node."""
     for name, config in spec.nodes.items():
@@ -49,7 +56,7 @@ def daemon(desk: Desk, name: str, config: Any, *, why: str) -> None:
         desk.problem(("nodes", name), f"{name} has a process {PROCESS!r} already", "a node has one speaker")
         return
     own = f"{FOLDER}/{name}"
-    text = yaml.safe_dump(config, sort_keys=False, width=100)
+    text = yaml.dump(config, Dumper=_Plain, sort_keys=False, width=100)
     desk.files.append(File(path=f"{own}.yaml", content=text, why=why))
     argv = (
         "netlab", "bgpd", "--config", f"{{run}}/{own}.yaml", "--socket", f"{{run}}/{own}.sock",
