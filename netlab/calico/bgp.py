@@ -18,6 +18,8 @@ from netlab.calico import selectors
 from netlab.calico.ipam import Ipam
 from netlab.calico.objects import BGPPeer, Node, Objects
 
+#: ways that share the load of a prefix: as many as there are, within reason
+WAYS_MAX = 16
 #: names of policies in a configuration
 IMPORT, OUTWARD, KEEP = "calico-import", "calico-export-outward", "calico-export-keep-next-hop"
 
@@ -27,6 +29,7 @@ def config(node: Node, objects: Objects, ipam: Ipam) -> dict[str, Any]:
     asn = node.asn or objects.bgp.asn
     router: dict[str, Any] = {
         "as": asn, "id": str(_router_id(node)), "name": node.name, "kernel": {"protocol": "bird"},
+        "multipath": WAYS_MAX, "multipath_relax": True,
     }  # fmt: skip
     if objects.bgp.listen_port != 179:
         router["listen"] = [{"address": a, "port": objects.bgp.listen_port} for a in ("0.0.0.0", "::")]

@@ -111,6 +111,13 @@ def _need_programs(topology: Topology) -> None:
         )
 
 
+def without_routes_of(record: Record, strangers: Mapping[str, list[Item]]) -> dict[str, list[Item]]:
+    """Without the routes that programs of the lab make by themselves: nobody can say what they should be."""
+    own = {(entry["netns"], entry["routes"]) for entry in record.processes if entry.get("routes")}
+    left = {ns: [i for i in items if (ns, getattr(i, "protocol", None)) not in own] for ns, items in strangers.items()}
+    return {ns: items for ns, items in left.items() if items}
+
+
 def _placed(word: str, run_dir: Path) -> str:
     return word.replace("{run}", str(run_dir))
 
@@ -268,6 +275,7 @@ class Engine:
                 "notify": process.notify,
                 **({"claims": process.claims} if process.claims else {}),
                 **({"config": process.config} if process.config else {}),
+                **({"routes": process.routes} if process.routes else {}),
                 **({"control": str(run_dir / process.control)} if process.control else {}),
             }
             for place in topology.places
@@ -356,6 +364,7 @@ class Engine:
         if others:
             theirs = self.machine.network(_Known(others), iptables=record.iptables).plan_all("others", others)
             mend = {ns: [*mend.get(ns, []), *theirs.get(ns, [])] for ns in {*mend, *theirs}}
+        strangers = without_routes_of(record, strangers)
         return Drift(mend, {ns: items for ns, items in strangers.items() if ns not in missing})
 
     def others(self, journal: Journal, record: Record, *, without: Collection[str] = ()) -> dict[str, HostState]:

@@ -289,6 +289,7 @@ class ProcessSpec(Strict):
     restart: Literal["always", "on-failure", "never"] = "always"
     env: dict[str, Text] = Field(default_factory=dict)
     notify: bool = Field(False, description="it tells when it is ready (sd_notify), and the lab is not up before")
+    routes: Text | None = Field(None, description="the routes of this protocol (bird, bgp, …) are its own, not drift")
     package: str | None = Field(None, description="the Debian package that brings it: the lab needs it to come up")
 
 
