@@ -130,8 +130,8 @@ class Process:
     In argv and env, `{run}` stands for the lab's directory, and a first word `netlab` for this netlab.
     notify: it tells when it is ready (sd_notify(3)), and the lab is not up before. claims: the file, in the lab's
     directory, in which it keeps what of its node's network is its own. config, control: of a bgpd, the file in the
-    lab's directory that it reads again when told to, and the socket at which it answers. package: what brings it.
-    routes: the protocol of routes that it makes in its node without telling anybody.
+    lab's directory that it reads again when told to, and the socket at which it answers. package: what brings
+    the program (argv's first word if it is None). routes: the protocol of routes that it makes without telling anybody.
     """
 
     name: str
@@ -144,6 +144,7 @@ class Process:
     config: str | None = None
     control: str | None = None
     package: str | None = None
+    program: str | None = None
     routes: str | None = None
     why: str = ""
 

@@ -97,7 +97,7 @@ class _Known:
 def _need_programs(topology: Topology) -> None:
     """MachineError if a program that a package brings is not there, with the command that brings all of them."""
     wanted = {
-        (process.argv[0], process.package)
+        (process.program or process.argv[0], process.package)
         for place in topology.places
         for process in place.processes
         if process.argv and process.package

@@ -291,6 +291,7 @@ class ProcessSpec(Strict):
     notify: bool = Field(False, description="it tells when it is ready (sd_notify), and the lab is not up before")
     routes: Text | None = Field(None, description="the routes of this protocol (bird, bgp, …) are its own, not drift")
     package: str | None = Field(None, description="the Debian package that brings it: the lab needs it to come up")
+    program: str | None = Field(None, description="what the package brings, if not the command's first word")
 
 
 class Machine(Strict):

@@ -184,6 +184,6 @@ def _processes(desk: Desk, draft: Draft, spec: schema.Machine, path: Location) -
             desk.problem((*path, "processes", name), "'web' is the name of the built-in server", "choose another")
         draft.add("processes", Process(
             name=name, argv=tuple(process.command), restart=process.restart, env=tuple(sorted(process.env.items())),
-            notify=process.notify, package=process.package, routes=process.routes,
+            notify=process.notify, package=process.package, program=process.program, routes=process.routes,
             why=desk.why(*path, "processes", name),
         ))  # fmt: skip
