@@ -57,7 +57,7 @@ def test_a_full_block_brings_another() -> None:
 def test_borrowing_when_the_pool_is_used_up_and_not_if_it_is_strict() -> None:
     ipam = Ipam.of(objects(pool("10.244.0.0/25")))
     ipam, _ = take(ipam, "node2", "b")
-    ipam, found = many(ipam, "node1", 64)
+    ipam, _ = many(ipam, "node1", 64)
     ipam, borrowed = take(ipam, "node1", "more")
     assert borrowed == "10.244.0.1"
     assert ipam.borrowed("node1") == [IPv4Address("10.244.0.1")]
