@@ -79,6 +79,11 @@ class Speaker:
         """Who we are, for the rules between neighbours."""
         return Self(self.config.asn, self.config.router_id, self.config.cluster)
 
+    @property
+    def busy(self) -> bool:
+        """Whether changes are on their way to the kernel or to peers."""
+        return self._flushing is not None
+
     # -- beginning and ending
 
     async def start(self) -> None:

@@ -33,6 +33,10 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @click.option("--socket", type=click.Path(path_type=Path), help="Control socket. [/run/netlab/bgp/NAME.sock]")
 @click.option("--event-log", type=click.Path(path_type=Path), help="Append every message to this file, as JSON lines.")
 @click.option("--metrics-address", metavar="HOST:PORT", callback=_address, help="Serve /healthz, /readyz, /metrics.")
+@click.option(
+    "--patience", type=click.FloatRange(0, 600), default=0, metavar="SECONDS",
+    help="Tell whoever started us that we are ready (sd_notify) when all sessions stand, or after so long.",
+)  # fmt: skip
 @click.option("--this-machine", is_flag=True, help="Program the machine's own namespace, which is refused otherwise.")
 @click.option("--check", is_flag=True, help="Look at the configuration and end.")
 @output.json_option
@@ -41,6 +45,7 @@ def bgpd(
     socket: Path | None,
     event_log: Path | None,
     metrics_address: tuple[str, int] | None,
+    patience: float,
     this_machine: bool,
     check: bool,
     as_json: bool,
@@ -59,6 +64,11 @@ def bgpd(
 
     daemon.run(
         daemon.Options(
-            config=config, socket=socket, event_log=event_log, metrics=metrics_address, this_machine=this_machine
+            config=config,
+            socket=socket,
+            event_log=event_log,
+            metrics=metrics_address,
+            patience=patience,
+            this_machine=this_machine,
         )
     )

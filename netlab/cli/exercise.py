@@ -197,13 +197,17 @@ def solve(lab: str, dry_run: bool, as_json: bool) -> None:
         steps = [{"netns": ns, "command": c.inside(ns), "stdin": c.stdin, "why": c.why} for ns, c in solution.steps]
         e = solution.exercise
         output.emit_json({"id": e.id if e else None, "steps": steps, "applied": not dry_run, "starts": solution.starts,
+                          "files": [{"path": path, "diff": diff} for path, diff in solution.files],
                           "solution": e.solution if e else None})  # fmt: skip
         return
     for netns, command in solution.steps:
         click.echo(command.shell(netns))
     for netns, words in solution.starts:
         click.echo(f"ip netns exec {netns} {shlex.join(words)} &")
-    if not solution.steps and not solution.starts:
+    for path, diff in solution.files:
+        click.echo(f"# {path}\n{diff}")
+        click.echo(f"netlab bgp reload --socket {path.removesuffix('.yaml')}.sock")
+    if not solution.steps and not solution.starts and not solution.files:
         click.echo("nothing to mend: the lab is as its file says")
     if solution.exercise:
         click.echo(f"\n{solution.exercise.solution.strip()}")

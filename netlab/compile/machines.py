@@ -67,6 +67,9 @@ def _items(place: Place, topology: Topology, by: str) -> Iterator[Item]:
         yield Neighbour(dev=n.dev, address=n.address, mac=n.mac, proxy=n.mac is None, why=n.why, owner=by)
     for f in place.fdb:
         yield Fdb(dev=f.dev, mac=f.mac, dst=f.dst, why=f.why, owner=by)
+    for item in place.items:
+        if not isinstance(item, Chain):
+            yield replace(item, owner=by)
     for chain in _chains(place):
         yield replace(chain, owner=by)
 
@@ -124,4 +127,7 @@ def _chains(place: Place) -> list[Chain]:
     for r in place.firewall:
         rule = IptablesRule.of(r.rule, why=r.why)
         add(Chain(family=r.family, table=r.table, name=r.chain, rules=(rule,), why=r.why))
+    for item in place.items:
+        if isinstance(item, Chain):
+            add(item)
     return list(chains.values())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from netlab.base.addresses import Address, Interface, Network
-from netlab.model import Kind, Netem, Tbf
+from netlab.model import Item, Kind, Netem, Tbf
 from netlab.model.l3 import RouteType
 
 
@@ -129,7 +129,9 @@ class Process:
 
     In argv and env, `{run}` stands for the lab's directory, and a first word `netlab` for this netlab.
     notify: it tells when it is ready (sd_notify(3)), and the lab is not up before. claims: the file, in the lab's
-    directory, in which it keeps what of its node's network is its own.
+    directory, in which it keeps what of its node's network is its own. config, control: of a bgpd, the file in the
+    lab's directory that it reads again when told to, and the socket at which it answers. package: what brings
+    the program (argv's first word if it is None). routes: the protocol of routes that it makes without telling anybody.
     """
 
     name: str
@@ -139,6 +141,11 @@ class Process:
     env: tuple[tuple[str, str], ...] = ()
     notify: bool = False
     claims: str | None = None
+    config: str | None = None
+    control: str | None = None
+    package: str | None = None
+    program: str | None = None
+    routes: str | None = None
     why: str = ""
 
 
@@ -172,6 +179,7 @@ class Place:
     policies: tuple[tuple[Literal[4, 6], str, str, Literal["ACCEPT", "DROP"], str], ...] = ()
     bridges: tuple[ContainerBridge, ...] = ()
     processes: tuple[Process, ...] = ()
+    items: tuple[Item, ...] = ()  # what other pure code has decided about this namespace
     why: str = ""
 
 

@@ -8,6 +8,7 @@ crash. What is claimed of the kernel is in a file beside the control socket, so 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import gc
 import signal
@@ -17,6 +18,7 @@ from typing import IO, Any
 
 from netlab.base.addresses import Address
 from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError
+from netlab.base.notify import notify
 from netlab.bgp.config import Config, load
 from netlab.bgp.eventlog import EventLog
 from netlab.bgp.fib import Looked
@@ -31,6 +33,8 @@ from netlab.model import HostState
 from netlab.model.l3 import Route
 
 RUN_DIR = Path("/run/netlab/bgp")
+#: seconds between two looks at whether all sessions stand
+CONVERGED_LOOK = 0.02
 
 
 class HostKernel:
@@ -85,12 +89,17 @@ class HostKernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line says. socket: None for the usual place; metrics: (host, port) or None."""
+    """What the command line says. socket: None for the usual place; metrics: (host, port) or None.
+
+    patience: seconds in which all sessions should stand; whoever started us is told that we are ready when they do,
+    or when the time is over.
+    """
 
     config: Path
     socket: Path | None = None
     event_log: Path | None = None
     metrics: tuple[str, int] | None = None
+    patience: float = 0.0
     this_machine: bool = False
 
 
@@ -176,6 +185,8 @@ async def _serve(config: Config, options: Options, socket: Path) -> None:
         await control.start(socket)
         if options.metrics:
             await metrics.start(*options.metrics)
+        await _converged(speaker, ended, options.patience)
+        notify()
         await ended.wait()
     finally:
         await control.stop()
@@ -183,6 +194,17 @@ async def _serve(config: Config, options: Options, socket: Path) -> None:
         await speaker.stop(quietly=how["quietly"])
         if kernel is not None:
             kernel.close()
+
+
+async def _converged(speaker: Speaker, ended: asyncio.Event, patience: float) -> None:
+    """Until every peer that is not shut down has told all its routes, but no longer than `patience` seconds."""
+    end = speaker.now + patience
+    while speaker.now < end and not ended.is_set():
+        on = [peer for peer in speaker.peers.values() if peer.config.shutdown is None]
+        if all(peer.agreed and peer.ended >= set(peer.agreed.families) for peer in on) and not speaker.busy:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), CONVERGED_LOOK)
 
 
 async def _reload(speaker: Speaker, path: Path, log: EventLog) -> dict[str, Any]:

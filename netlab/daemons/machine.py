@@ -151,6 +151,11 @@ class LinuxMachine:
         found = Iptables(iptables).counters(name, 4 if family == 4 else 6, table)
         return [RuleCount(table, c.chain, quoted(c.args), c.packets, c.bytes) for c in found]
 
+    def bgp(self, socket: Path, request: Mapping[str, Any]) -> Any:
+        from netlab.daemons.bgpcontrol import ask
+
+        return ask(socket, dict(request))
+
     def probes(self) -> Probes:
         from netlab.kernel.probes import NamespaceProbes
 

@@ -99,6 +99,40 @@ class RuleCheck(Strict):
     absent: bool = False
 
 
+class BgpBest(Strict):
+    """What the winning path to a prefix is like; only what is given is looked at."""
+
+    from_: str | None = Field(None, alias="from", description="the peer that it is from, or local")
+    next_hop: IpAddress | None = None
+    as_path: list[int] | None = Field(None, description="the AS numbers, the nearest first; [] for our own AS")
+    communities: list[Text] | None = Field(None, description="all of them, in any order")
+    local_pref: int | None = None
+    med: int | None = None
+    originator: IpAddress | None = None
+    ways: int | None = Field(None, ge=1, description="how many paths share the load")
+
+
+class BgpCheck(Strict):
+    """What a node's BGP speaker knows: the state of a session, or the winning path to a prefix."""
+
+    on: str
+    peer: IpAddress | None = None
+    state: Literal["idle", "connect", "active", "opensent", "openconfirm", "established"] = "established"
+    prefix: IpNetwork | None = None
+    best: BgpBest | None = None
+    absent: bool = Field(False, description="it has no path to the prefix that it could use")
+
+    @model_validator(mode="after")
+    def _one_question(self) -> BgpCheck:
+        if (self.peer is None) == (self.prefix is None):
+            raise ValueError("say either peer (with state) or prefix (with best)")
+        if self.peer is not None and (self.best or self.absent):
+            raise ValueError("best and absent are about a prefix")
+        if self.best and self.absent:
+            raise ValueError("best and absent exclude each other")
+        return self
+
+
 class Hop(Strict):
     """Where a packet must be seen, and what must be true of it there (field names: see `netlab lab capture --help`)."""
 
@@ -118,7 +152,7 @@ class PathCheck(Strict):
     watch: list[str] = Field(default_factory=list, description="more devices to watch: node:device")
 
 
-KINDS = ("reach", "deny", "route", "neighbour", "fdb", "link", "sysctl", "rule", "path")
+KINDS = ("reach", "deny", "route", "neighbour", "fdb", "link", "sysctl", "rule", "bgp", "path")
 
 
 class Check(Strict):
@@ -133,6 +167,7 @@ class Check(Strict):
     link: LinkCheck | None = None
     sysctl: SysctlCheck | None = None
     rule: RuleCheck | None = None
+    bgp: BgpCheck | None = None
     path: PathCheck | None = None
     within: float = Field(3.0, gt=0, le=120, description="seconds in which it must become true")
     hint: str | None = Field(None, description="what to look at when it fails")

@@ -7,6 +7,7 @@ and the next `down` removes.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from netlab.base.errors import ConflictError, InputError, NetlabError, Problem
+from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError, Problem
 from netlab.lab.journal import RUN_DIR, Journal, JournalUnreadable, Record
 
 if TYPE_CHECKING:  # `down` is quicker without them
@@ -29,6 +30,8 @@ if TYPE_CHECKING:  # `down` is quicker without them
 
 #: seconds in which processes that tell have to be ready
 READY_LIMIT = 30.0
+#: seconds that routing is given to come to rest; how long nothing must have moved when all sessions stand, and if not
+SETTLE_LIMIT, SETTLED_STANDING, SETTLED_OTHERWISE = 5.0, 0.15, 2.0
 #: seconds between two looks at whether they are
 _LOOK = 0.01
 
@@ -91,8 +94,39 @@ class _Known:
         raise AssertionError(f"a look at {owner} saves nothing")
 
 
+def _need_programs(topology: Topology) -> None:
+    """MachineError if a program that a package brings is not there, with the command that brings all of them."""
+    wanted = {
+        (process.program or process.argv[0], process.package)
+        for place in topology.places
+        for process in place.processes
+        if process.argv and process.package
+    }
+    missing = sorted((program, package) for program, package in wanted if shutil.which(program) is None)
+    if missing:
+        packages = " ".join(sorted({package for _, package in missing}))
+        raise MachineError(
+            f"lab {topology.name!r} runs {' and '.join(program for program, _ in missing)}, not installed here",
+            hint=f"apt-get install {packages} (their services need not run: systemctl disable --now {packages})",
+        )
+
+
+def without_routes_of(record: Record, strangers: Mapping[str, list[Item]]) -> dict[str, list[Item]]:
+    """Without the routes that programs of the lab make by themselves: nobody can say what they should be."""
+    own = {(entry["netns"], entry["routes"]) for entry in record.processes if entry.get("routes")}
+    left = {ns: [i for i in items if (ns, getattr(i, "protocol", None)) not in own] for ns, items in strangers.items()}
+    return {ns: items for ns, items in left.items() if items}
+
+
 def _placed(word: str, run_dir: Path) -> str:
     return word.replace("{run}", str(run_dir))
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _last_words(log: Path) -> str:
@@ -165,6 +199,7 @@ class Engine:
         settled = old is not None and old.settled and not old.exercise and not old.impairments
         states = old.claims if old and settled else lab.states
         if old is None:
+            _need_programs(lab.topology)
             self._refuse_foreign(lab)
         record = replace(old or self._new_record(lab), exercise=None, impairments={})
         journal.begin(record, goal=states)
@@ -184,8 +219,17 @@ class Engine:
             raise
         if old and (old.exercise or old.impairments):
             journal.keep(record)
+            self._put_back(lab, journal, record)
         operations = sum(len(ops) for ops in plans.values())
         return Outcome(record.name, old is None, operations, len(states), len(record.processes), network, plans)
+
+    def _put_back(self, lab: Lab, journal: Journal, record: Record) -> None:
+        """Configurations that an exercise has changed, as the lab's file says, and the daemons told."""
+        for file in lab.topology.files:
+            for entry in record.processes:
+                if entry.get("config") == file.path and _text(journal.dir / file.path) != file.content:
+                    journal.store(file.path, file.content.encode())
+                    self.machine.bgp(Path(entry["control"]), {"verb": "reload"})
 
     def _new_record(self, lab: Lab) -> Record:
         from netlab.model import Chain
@@ -230,6 +274,9 @@ class Engine:
                 "env": {key: _placed(value, run_dir) for key, value in process.env},
                 "notify": process.notify,
                 **({"claims": process.claims} if process.claims else {}),
+                **({"config": process.config} if process.config else {}),
+                **({"routes": process.routes} if process.routes else {}),
+                **({"control": str(run_dir / process.control)} if process.control else {}),
             }
             for place in topology.places
             for process in place.processes
@@ -318,6 +365,7 @@ class Engine:
         if others:
             theirs = self.machine.network(_Known(others), iptables=record.iptables).plan_all("others", others)
             mend = {ns: [*mend.get(ns, []), *theirs.get(ns, [])] for ns in {*mend, *theirs}}
+        strangers = without_routes_of(record, strangers)
         return Drift(mend, {ns: items for ns, items in strangers.items() if ns not in missing})
 
     def others(self, journal: Journal, record: Record, *, without: Collection[str] = ()) -> dict[str, HostState]:
@@ -339,6 +387,66 @@ class Engine:
             if record.processes:
                 self._run(journal, table, stopped=without)
                 self._await(journal, table, None)
+
+    def configure(self, name: str, files: Mapping[str, str]) -> list[str]:
+        """Have daemons of the lab follow these configurations, by path; returns those that were others before.
+
+        Each daemon that runs is told at once, and has some time for what follows. NetlabError if one does not take it.
+        """
+        journal = self.journal(name)
+        with journal.locked(waiting=self.say):
+            record = self.record(name)
+            changed = [path for path, text in files.items() if _text(journal.dir / path) != text]
+            for path in changed:
+                journal.store(path, files[path].encode())
+            running = self.machine.processes(journal.dir)
+            for entry in record.processes:
+                if entry.get("config") in changed and running.get(entry["name"], {}).get("state") == "running":
+                    self.machine.bgp(Path(entry["control"]), {"verb": "reload"})
+            sockets = [Path(entry["control"]) for entry in record.processes if entry.get("control")]
+            if changed:
+                self._shake(sockets)
+            self._settle(sockets)
+            return changed
+
+    def _shake(self, sockets: Sequence[Path]) -> None:
+        """End what hangs: a session whose other end is gone without a word that came through waits for its timers."""
+        for socket in sockets:
+            with contextlib.suppress(NetlabError):
+                for peer in self.machine.bgp(socket, {"verb": "summary"})["peers"]:
+                    if peer["state"] in ("OpenSent", "OpenConfirm"):
+                        self.machine.bgp(socket, {"verb": "reset", "peer": peer["name"]})
+
+    def _settle(self, sockets: Sequence[Path]) -> None:
+        """Until BGP has come to rest: every session stands, or nothing has moved for a while."""
+        last: list[Any] = []
+        since = started = time.monotonic()
+        while sockets and time.monotonic() - started < SETTLE_LIMIT:
+            now, standing = [], True
+            for socket in sockets:
+                with contextlib.suppress(NetlabError):
+                    told = self.machine.bgp(socket, {"verb": "summary"})
+                    lines = [(peer["state"], peer["received"], peer["sent"]) for peer in told["peers"]]
+                    now.append((told["routes"], told["kernel_routes"], lines))
+                    standing = standing and all(str(state).startswith("Established") for state, *_ in lines)
+            if now != last:
+                last, since = now, time.monotonic()
+            elif time.monotonic() - since > (SETTLED_STANDING if standing else SETTLED_OTHERWISE):
+                return
+            time.sleep(_LOOK)
+
+    def differing(self, name: str, files: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Of these configurations, those that are not so: path, and what would have to change, as a unified diff."""
+        import difflib
+
+        found = []
+        for path, text in files.items():
+            there = self.journal(name).dir / path
+            have = _text(there) or ""
+            if have != text:
+                lines = difflib.unified_diff(have.splitlines(), text.splitlines(), lineterm="", n=1)
+                found.append((str(there), "\n".join(list(lines)[2:])))
+        return found
 
     def put(self, name: str, change: Callable[[Record], tuple[Record, States]]) -> dict[str, list[Op]]:
         """Apply a changed value to a lab that is up (an exercise's break, an impairment), under its lock.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # imported where they are used: a lab that is only named need
     from netlab.model import HostState
 
 FILE = "lab.yaml"
+#: the folder of a lab's API objects
+MANIFESTS = "manifests"
 #: more namespaces are not begun ahead
 SIZE_GUESS_MAX = 2000
 _ENTRY = re.compile(rb"(?m)^  [a-z0-9][-a-z0-9]*:")
@@ -79,7 +81,9 @@ class Lab:
     def digest(self) -> str:
         """What the definition is, in a few characters: changes with the file and with netlab's version."""
         variant = f"{netlab.__version__}\0{self.store or ''}\0".encode()
-        return hashlib.sha256(variant + self._content).hexdigest()[:16]
+        manifests = sorted((self.folder / MANIFESTS).glob("*.y*ml"))
+        beside = b"".join(b"\0%s\0%s" % (file.name.encode(), file.read_bytes()) for file in manifests)
+        return hashlib.sha256(variant + self._content + beside).hexdigest()[:16]
 
     @cached_property
     def _content(self) -> bytes:
@@ -119,7 +123,7 @@ class Lab:
         """The resolved lab. InputError."""
         from netlab.lab.resolving import resolve
 
-        return resolve(self.file, self.document, store=self.store)
+        return resolve(self.file, self.document, store=self.store, folder=self.folder)
 
     @cached_property
     def states(self) -> dict[str, HostState]:
@@ -134,7 +138,7 @@ class Lab:
     @cached_property
     def whole(self) -> dict[str, HostState]:
         """`states`, with what the lab's daemons will ask for in addition. InputError."""
-        if self.file.flannel is None:
+        if not any((self.file.flannel, self.file.bgp, self.file.calico)):
             return self.states
         from netlab.lab.overlays import whole
 

@@ -174,6 +174,9 @@ class Machine(Protocol):
     def counters(self, name: str, family: int, table: str, *, iptables: str) -> list[RuleCount]:
         """The rules of a table with their counters."""
 
+    def bgp(self, socket: Path, request: Mapping[str, Any]) -> Any:
+        """What the bgpd at a control socket answers (`netlab.daemons.bgpcontrol`). MachineError if none does."""
+
     def probes(self) -> Probes:
         """Senders of test packets."""
 

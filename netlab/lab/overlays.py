@@ -1,11 +1,11 @@
-"""What the daemons of a lab will ask of their nodes: computed, since a backend is a pure function of the leases.
+"""What the daemons of a lab will ask of their nodes: computed, since flannel's backends are pure functions of the
+leases, and where BGP comes to rest is a pure function of the configurations.
 
-The lab itself does not ask for it (its flannelds do, when they have their leases); `explain` and `script` show it.
+The lab itself does not ask for it (its daemons do, when they have agreed); `explain` and `script` show it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,24 @@ def overlay_states(lab: Lab) -> dict[str, HostState]:
     return found
 
 
+def routed_states(lab: Lab) -> dict[str, HostState]:
+    """By namespace, the routes that the lab's BGP speakers will ask for when they have told each other everything.
+
+    What they learn from speakers that are not netlab's cannot be known, and is not there.
+    """
+    from netlab.bgp.config import loads
+    from netlab.bgp.steady import routes
+
+    files = {file.path: file.content for file in lab.topology.files}
+    speakers = {}
+    for place in lab.topology.places:
+        for process in place.processes:
+            if process.config and process.control:
+                netns = lab.topology.netns(place.name)
+                speakers[netns] = (loads(files[process.config], process.config), lab.states[netns])
+    return routes(speakers) if speakers else {}
+
+
 def beside(state: HostState, other: HostState) -> HostState:
     """Two owners' values of one namespace together: in a built-in chain, the rules of both in their declared order."""
     items: dict[Key, Item] = {item.order: item for item in state}
@@ -72,5 +90,8 @@ def beside(state: HostState, other: HostState) -> HostState:
 
 def whole(lab: Lab) -> dict[str, HostState]:
     """The lab's value with that of its daemons."""
-    overlay: Mapping[str, HostState] = overlay_states(lab)
-    return {ns: beside(state, overlay[ns]) if ns in overlay else state for ns, state in lab.states.items()}
+    states = dict(lab.states)
+    for asked in (overlay_states(lab), routed_states(lab)):
+        for ns, state in asked.items():
+            states[ns] = beside(states[ns], state)
+    return states

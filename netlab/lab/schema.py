@@ -289,6 +289,9 @@ class ProcessSpec(Strict):
     restart: Literal["always", "on-failure", "never"] = "always"
     env: dict[str, Text] = Field(default_factory=dict)
     notify: bool = Field(False, description="it tells when it is ready (sd_notify), and the lab is not up before")
+    routes: Text | None = Field(None, description="the routes of this protocol (bird, bgp, …) are its own, not drift")
+    package: str | None = Field(None, description="the Debian package that brings it: the lab needs it to come up")
+    program: str | None = Field(None, description="what the package brings, if not the command's first word")
 
 
 class Machine(Strict):
@@ -302,6 +305,9 @@ class Machine(Strict):
     iptables: list[FirewallSpec] = Field(default_factory=list)
     serve: list[PortText] = Field(default_factory=list, description="ports on which the built-in web server answers")
     processes: dict[Label, ProcessSpec] = Field(default_factory=dict)
+    files: dict[str, str] = Field(
+        default_factory=dict, description="files by name, for its processes: {run}/files/NODE/NAME"
+    )
 
 
 class Node(Machine):
@@ -318,7 +324,9 @@ class Container(Machine):
 
     node: str | None = Field(None, description="the host it runs on")
     bridge: Device | None = Field(None, description="the bridge of the node it is plugged into")
-    network: Text = Field("bridge", description="bridge, none, host, or container:NAME as for `docker run --net`")
+    network: Text = Field(
+        "bridge", description="bridge, none, host, or container:NAME as for `docker run --net`; calico for a pod"
+    )
     interface: Device = "eth0"
     veth: Device | None = Field(None, description="name of the host's end of the veth pair")
     addresses: list[IpInterface] | None = None
@@ -361,6 +369,21 @@ class Flannel(Strict):
     nodes: dict[str, FlannelNode | None] = Field(min_length=1)
     ip_masq: bool = Field(False, description="pods' packets leave the overlay with their node's address")
     etcd: FlannelEtcd | None = None
+
+
+class Bgp(Strict):
+    """Nodes that run netlab's BGP speaker, each with its configuration as `netlab bgpd --config` has it."""
+
+    nodes: dict[str, dict[str, Any]] = Field(min_length=1)
+
+
+class Calico(Strict):
+    """A Calico network over nodes of the lab; containers with `network: calico` are its pods."""
+
+    nodes: list[str] = Field(min_length=1)
+    iface: Device = Field("eth0", description="the device to the other nodes")
+    objects: list[dict[str, Any]] = Field(default_factory=list, description="as crd.projectcalico.org/v1 has them")
+    manifests: list[str] = Field(default_factory=list, description="files with more of them, from the lab's folder")
 
 
 Route.model_rebuild()

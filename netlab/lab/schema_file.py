@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from netlab.lab.checkspec import Check
-from netlab.lab.schema import Container, Flannel, Label, Network, Node, Strict
+from netlab.lab.schema import Bgp, Calico, Container, Flannel, Label, Network, Node, Strict
 
 
 class LabFile(Strict):
@@ -18,4 +18,6 @@ class LabFile(Strict):
     nodes: dict[Label, Node] = Field(default_factory=dict)
     containers: dict[Label, Container] = Field(default_factory=dict)
     flannel: Flannel | None = None
+    bgp: Bgp | None = None
+    calico: Calico | None = None
     checks: list[Check] = Field(default_factory=list)

@@ -42,6 +42,11 @@ KEYS = {
     "dns.id": "number", "dns.qr": "0 query, 1 answer", "dns.rcode": "0 well, 3 no such name", "dns.qname": "name",
     "dns.qtype": "A, AAAA, …", "dns.answers": "comma-separated",
     "http.line": "the request or status line", "bgp.type": "OPEN, UPDATE, KEEPALIVE, …",
+    "bgp.as": "of an OPEN: the AS of its sender", "bgp.hold_time": "of an OPEN: seconds",
+    "bgp.router_id": "of an OPEN: four numbers", "bgp.nlri": "of an UPDATE: prefixes, comma-separated",
+    "bgp.withdrawn": "of an UPDATE: prefixes, comma-separated", "bgp.as_path": "of an UPDATE: AS numbers",
+    "bgp.next_hop": "of an UPDATE: address", "bgp.local_pref": "of an UPDATE: number",
+    "bgp.med": "of an UPDATE: number", "bgp.communities": "of an UPDATE: such as 64512:100",
     "quoted.ip.src": "of the packet that an ICMP error is about", "quoted.ip.dst": "likewise",
     "quoted.ip6.src": "likewise", "quoted.ip6.dst": "likewise",
 }  # fmt: skip

@@ -221,6 +221,9 @@ def _application(tcp: Any, payload: bytes) -> Iterator[tuple[str, Value]]:
         yield "http.line", _text(start)
     if _BGP_PORT in (tcp.sport, tcp.dport) and payload.startswith(_BGP_MARKER) and len(payload) >= 19:
         yield "bgp.type", _BGP_TYPES.get(payload[18], str(payload[18]))
+        from netlab.lab.capture.routing import fields  # a lab without BGP need not read a codec for it
+
+        yield from fields(payload)
 
 
 def _quoted(payload: Any) -> Iterator[tuple[str, Value]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from netlab.base.errors import NetlabError
-from netlab.lab.checks import journey, reach, tables
+from netlab.lab.checks import journey, reach, routing, tables
 from netlab.lab.checks.result import CannotProbe, Context, NotYet, Result
 from netlab.lab.checkspec import Check
 
@@ -93,5 +93,7 @@ async def _once(check: Check, context: Context) -> tuple[str, dict[str, Any]]:
     if check.deny:
         return await reach.deny(check.deny, context), {}
     kind = check.kinds[0]
+    if check.bgp:
+        return await asyncio.to_thread(routing.bgp, check.bgp, context), {}
     look: Callable[[Any, Context], str] = getattr(tables, kind)
     return look(getattr(check, kind), context), {}

@@ -14,7 +14,7 @@ from netlab.lab.capture.packet import Place
 from netlab.lab.checks.run import title
 from netlab.lab.checkspec import Check
 from netlab.lab.exercises import edits
-from netlab.lab.exercises.spec import CheckRef, Edit, Exercise, ExerciseFile, Plug, Stop
+from netlab.lab.exercises.spec import CheckRef, ConfigEdit, Edit, Exercise, ExerciseFile, Plug, Stop
 from netlab.lab.labfile import Lab
 from netlab.model import HostState
 
@@ -69,6 +69,8 @@ class Book:
         for location, kind, change in steps:
             if isinstance(change, Stop):
                 continue
+            if isinstance(change, ConfigEdit):
+                continue
             place = self.document.place(location)
             try:
                 states = edits.edit(
@@ -89,7 +91,17 @@ class Book:
         stops = (what for _, _, what in self._edits(exercise) if isinstance(what, Stop))
         return [f"{what.on}/{what.process}" for what in stops]
 
-    def _process(self, what: Stop) -> Process:
+    def configs(self, exercise: Exercise | None) -> dict[str, str]:
+        """The configurations of the lab's daemons during the exercise (None: as the lab's file says), by path."""
+        read = {process.config for place in self.lab.topology.places for process in place.processes}
+        texts = {file.path: file.content for file in self.lab.topology.files if file.path in read}
+        for _, _, what in self._edits(exercise) if exercise else ():
+            if isinstance(what, ConfigEdit):
+                path = self._process(what).config or ""
+                texts[path] = texts[path].replace(what.replace, what.by, 1)
+        return texts
+
+    def _process(self, what: Stop | ConfigEdit) -> Process:
         place = self.lab.topology.by_name[what.on]
         return next(process for process in place.processes if process.name == what.process)
 
@@ -157,9 +169,15 @@ class Book:
             seen.add(exercise.id)
             for location, _, what in self._edits(exercise):
                 place = self.lab.topology.by_name.get(what.on)
-                if isinstance(what, Stop) and place and what.process not in {p.name for p in place.processes}:
+                if (
+                    isinstance(what, Stop | ConfigEdit)
+                    and place
+                    and what.process not in {p.name for p in place.processes}
+                ):
                     names = [process.name for process in place.processes]
                     yield self._unknown((*location, "process"), f"{what.on} has no such process", what.process, names)
+                if isinstance(what, ConfigEdit) and place:
+                    yield from self._config_problems(location, what)
             for location, ref in self._refs(exercise):
                 if isinstance(ref, str) and ref not in self._lab_checks:
                     yield self._unknown(location, f"lab.yaml has no check named {ref!r}", ref, self._lab_checks)
@@ -167,6 +185,17 @@ class Book:
             for location, name in self._places(exercise):
                 if name not in places:
                     yield self._unknown(location, f"the lab has no node or container {name!r}", name, places)
+
+    def _config_problems(self, location: Location, what: ConfigEdit) -> Iterator[Problem]:
+        place = self.lab.topology.by_name[what.on]
+        process = next((p for p in place.processes if p.name == what.process), None)
+        if process is None:
+            return
+        text = self.configs(None).get(process.config or "", "")
+        if text.count(what.replace) != 1:
+            where = self.document.place((*location, "replace"))
+            count = f"is there {text.count(what.replace)} times" if what.replace in text else "is not there"
+            yield Problem(where, f"in the configuration of {what.on}'s {what.process} the text {count}")
 
     def _unknown(self, location: Location, message: str, name: str, known: Iterable[str]) -> Problem:
         names = list(known)

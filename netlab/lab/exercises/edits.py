@@ -130,6 +130,11 @@ def drop_route(state: HostState, what: spec.DropRoute) -> HostState:
     return state.where(lambda item: not (isinstance(item, Route) and item.dst == what.to))
 
 
+def add_route(state: HostState, what: spec.AddRoute) -> HostState:
+    """One more route."""
+    return _with(state, Route(dst=what.to, via=what.via, dev=_link(state, what).name))
+
+
 def address(state: HostState, what: spec.AddressEdit) -> HostState:
     """An address changed, added or left out."""
     link = _link(state, what)
@@ -226,6 +231,7 @@ _EDITS: dict[str, Callable[[HostState, Any], HostState]] = {
     "unplug": unplug,
     "gateway": gateway,
     "drop_route": drop_route,
+    "add_route": add_route,
     "address": address,
     "mtu": mtu,
     "neighbour": neighbour,

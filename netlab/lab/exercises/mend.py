@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from netlab.lab.engine import Engine, owner
+from netlab.lab.engine import Engine, owner, without_routes_of
 from netlab.lab.journal import Record
 from netlab.lab.machine import Learnt
 from netlab.model import Address, Chain, HostState, Item, Link, Neighbour, Veth
@@ -53,6 +53,7 @@ def way(engine: Engine, record: Record, states: States, *, stopped: Collection[s
     network = engine.network(journal, record)
     others, all_others = engine.others(journal, record, without=stopped), engine.others(journal, record)
     _, strangers = network.drift(owner(record.name), states, others=others)
+    strangers = without_routes_of(record, strangers)
     for netns, chains in _policies(engine, record, states).items():
         told = {item.order for item in strangers.get(netns, [])}
         strangers.setdefault(netns, []).extend(chain for chain in chains if chain.order not in told)

@@ -97,12 +97,14 @@ class Solution:
     """The way back to the lab as its file says. exercise: None if the file no longer has it.
 
     starts: the processes that did not run and do again, as namespace and command.
+    files: configurations that differ, by their paths, as unified diffs.
     """
 
     exercise: Exercise | None
     steps: tuple[Step, ...] = field(repr=False)
     removed: tuple[str, ...] = ()
     starts: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
 
 
 class _Stopped(NamedTuple):
@@ -158,14 +160,16 @@ class Exercises:
             self.solve()  # what the stopped processes had made is theirs again
         stopped = self.book.stopped(exercise)
         begun = Running(exercise.id, self.now(), stopped=tuple(stopped))
-        return Started(exercise, brought_up, self._lay(states, begun, stopped=stopped))
+        removed = self._lay(states, begun, stopped=stopped, exercise=exercise)
+        return Started(exercise, brought_up, removed)
 
     def reset(self) -> Started:
         """Back to the start of the exercise; hints given stay given."""
         running, exercise = self.current()
         stopped = self.book.stopped(exercise)
         again = Running(running.id, running.started, hints=running.hints, stopped=tuple(stopped))
-        return Started(exercise, False, self._lay(self.book.states(exercise), again, stopped=stopped))
+        removed = self._lay(self.book.states(exercise), again, stopped=stopped, exercise=exercise)
+        return Started(exercise, False, removed)
 
     def solve(self, *, dry_run: bool = False) -> Solution:
         """The lab as its file says, and the commands that it takes; the exercise is over. InputError if none runs."""
@@ -176,12 +180,14 @@ class Exercises:
         found = next((e for e in self.book.exercises if e.id == running.id), None)
         states = self._with_what_was_stopped(running.stopped)
         way = mend.way(self.engine, self._record(), states, stopped=running.stopped)
+        files = self.engine.differing(self.name, self.book.configs(None))
         if not dry_run:
             if running.stopped:
                 self._lay(states, running, stopped=running.stopped)
                 self._hand_over(states)
             self._lay(self.lab.states, None)
-        return Solution(found, tuple(way.steps), _words(way), tuple(self._starts(running.stopped)))
+        starts = tuple(self._starts(running.stopped))
+        return Solution(found, tuple(way.steps), _words(way), starts, files=tuple(files))
 
     def _with_what_was_stopped(self, stopped: Collection[str]) -> States:
         """The lab's value, and where a process is stopped, what that one would ask for as well."""
@@ -215,7 +221,10 @@ class Exercises:
             )
         return record
 
-    def _lay(self, states: States, running: Running | None, *, stopped: Collection[str] = ()) -> tuple[str, ...]:
+    def _lay(
+        self, states: States, running: Running | None, *, stopped: Collection[str] = (),
+        exercise: Exercise | None = None,
+    ) -> tuple[str, ...]:  # fmt: skip
         """Make the lab `states` and nothing else; returns what was removed that nobody had asked for.
 
         stopped: processes that do not run from here on; `states` has what is left of their part of the network.
@@ -233,6 +242,7 @@ class Exercises:
         if found[0].outdated:
             mend.forget(self.engine, self.name, found[0].outdated, states)
         self.engine.keep_running(self.name, without=stopped)
+        self.engine.configure(self.name, self.book.configs(exercise))
         return _words(found[0])
 
     def _remember(self, running: Running) -> None:

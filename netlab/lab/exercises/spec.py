@@ -50,6 +50,14 @@ class DropRoute(Edit):
     to: IpNetwork
 
 
+class AddRoute(Edit):
+    """One more route."""
+
+    to: IpNetwork
+    via: IpAddress
+    dev: Device
+
+
 class AddressEdit(Edit):
     """`from` is replaced by `to`; without `from` it is added, without `to` it is missing."""
 
@@ -133,6 +141,14 @@ class Stop(Edit):
     process: str
 
 
+class ConfigEdit(Edit):
+    """The configuration of a BGP speaker has another text in the place of `replace`, which must be there once."""
+
+    process: str = "bgpd"
+    replace: str = Field(min_length=1)
+    by: str
+
+
 class Remove(Edit):
     """Devices that are not there, with all that hangs on them; a veth pair goes whole. firewall: nor any chain."""
 
@@ -148,6 +164,7 @@ class Break(Strict):
     plug: Plug | None = None
     gateway: Gateway | None = None
     drop_route: DropRoute | None = None
+    add_route: AddRoute | None = None
     address: AddressEdit | None = None
     mtu: MtuEdit | None = None
     neighbour: NeighbourEdit | None = None
@@ -158,6 +175,7 @@ class Break(Strict):
     drop_neighbour: DropNeighbour | None = None
     drop_fdb: DropFdb | None = None
     stop: Stop | None = None
+    config: ConfigEdit | None = None
     remove: Remove | None = None
 
     @model_validator(mode="after")

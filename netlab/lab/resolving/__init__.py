@@ -7,16 +7,21 @@ only the whole shows.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from netlab.base.errors import InputError
 from netlab.base.yamlfile import Document
 from netlab.compile.topology import Topology
-from netlab.lab.resolving import flannel, guests, machines, whole, wires
+from netlab.lab.resolving import bgp, calico, flannel, guests, machines, whole, wires
 from netlab.lab.resolving.desk import Desk, by_line
 from netlab.lab.schema_file import LabFile
 
 
-def resolve(lab: LabFile, document: Document, *, store: str | None = None) -> Topology:
-    """The lab with nothing left open. InputError lists every problem with its line. store: see `labfile.Lab`."""
+def resolve(lab: LabFile, document: Document, *, store: str | None = None, folder: Path = Path()) -> Topology:
+    """The lab with nothing left open. InputError lists every problem with its line.
+
+    store: see `labfile.Lab`; folder: where the lab's manifests lie.
+    """
     desk = Desk(lab, document)
     desk.names()
     if store == "etcd":
@@ -29,12 +34,16 @@ def resolve(lab: LabFile, document: Document, *, store: str | None = None) -> To
     for part in (guests.given_addresses, guests.container):
         for name, container in lab.containers.items():
             part(desk, name, container)
+    if lab.calico:
+        calico.calico(desk, lab.calico, folder)
     for name, node in lab.nodes.items():
         machines.machine(desk, ("nodes", name), name, node)
     for name, container in lab.containers.items():
         machines.machine(desk, ("containers", name), name, container)
     if lab.flannel:
         flannel.flannel(desk, lab.flannel, store=store)
+    if lab.bgp:
+        bgp.bgp(desk, lab.bgp)
     whole.overlaps(desk)
     whole.gateways(desk)
     if desk.problems:

@@ -38,9 +38,12 @@ def container(desk: Desk, name: str, spec: schema.Container) -> None:
         draft.shares = spec.node
     elif spec.network == "bridge":
         _on_bridge(desk, name, spec, spec.node, node, path)
+    elif spec.network == "calico":
+        if desk.lab.calico is None:
+            desk.problem((*path, "network"), "the lab has no calico section", "say which nodes run it")
     elif spec.network != "none":
         desk.problem(
-            (*path, "network"), f"unknown network {spec.network!r}", "one of bridge, none, host, container:NAME"
+            (*path, "network"), f"unknown network {spec.network!r}", "one of bridge, none, host, container:NAME, calico"
         )
 
 

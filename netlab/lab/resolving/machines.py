@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
 from netlab.base.yamlfile import Location
 from netlab.compile.topology import (
     ContainerBridge,
+    File,
     FirewallRule,
     Process,
     Published,
@@ -19,6 +21,8 @@ from netlab.compile.topology import (
 from netlab.lab import schema
 from netlab.lab.resolving.desk import Desk, Draft
 from netlab.model import IptablesRule
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.]*")
 
 
 def machine(desk: Desk, path: Location, name: str, spec: schema.Machine) -> None:
@@ -165,6 +169,10 @@ def _iptables(desk: Desk, draft: Draft, line: schema.FirewallSpec, path: Locatio
 
 
 def _processes(desk: Desk, draft: Draft, spec: schema.Machine, path: Location) -> None:
+    for name, content in spec.files.items():
+        if not _FILE_NAME.fullmatch(name):
+            desk.problem((*path, "files", name), f"{name!r} is no file name", "letters, digits, dots, dashes")
+        desk.files.append(File(path=f"files/{path[1]}/{name}", content=content, why=desk.why(*path, "files", name)))
     if spec.serve:
         serve = tuple((port, protocol) for _, port, protocol in map(schema.ports, spec.serve))
         for i, (_, protocol) in enumerate(serve):
@@ -176,5 +184,6 @@ def _processes(desk: Desk, draft: Draft, spec: schema.Machine, path: Location) -
             desk.problem((*path, "processes", name), "'web' is the name of the built-in server", "choose another")
         draft.add("processes", Process(
             name=name, argv=tuple(process.command), restart=process.restart, env=tuple(sorted(process.env.items())),
-            notify=process.notify, why=desk.why(*path, "processes", name),
+            notify=process.notify, package=process.package, program=process.program, routes=process.routes,
+            why=desk.why(*path, "processes", name),
         ))  # fmt: skip

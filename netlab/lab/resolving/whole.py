@@ -29,6 +29,8 @@ def overlaps(desk: Desk) -> None:
 
 def _overlap(desk: Desk, seen: list[tuple[Network, str, Location]], subnet: Network, what: str, path: Location) -> None:
     for other, whose, where in seen:
+        if other == subnet and subnet.prefixlen == subnet.max_prefixlen and what.partition(" of ")[2]:
+            continue  # one address on several devices of a router, as on unnumbered links: routes tell them apart
         if other.version == subnet.version and other.overlaps(subnet) and whose != what:
             text = f"subnet {subnet} of {what} overlaps {other} of {whose}, at {desk.document.place(where)}"
             desk.problem(path, text, "one host cannot tell two networks with the same addresses apart")
