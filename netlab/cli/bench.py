@@ -208,11 +208,12 @@ def leases(count: int, repeat: int, backends: tuple[str, ...], as_json: bool) ->
     help="Policies, over twice as many pods on one node; repeatable.",
 )  # fmt: skip
 @click.option(
-    "--mode", "modes", multiple=True, type=click.Choice(["iptables-legacy", "iptables-nft", "nftables"]),
+    "--mode", "modes", multiple=True,
+    type=click.Choice(["iptables-legacy", "iptables-nft", "nftables", "nftables-rules"]),
     help="Only this; repeatable.",
 )  # fmt: skip
 @click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Turns of each.")
-@click.option("--slow", is_flag=True, help="Load iptables-nft in sizes that take minutes, too.")
+@click.option("--slow", is_flag=True, help="Load what takes minutes, too.")
 @output.json_option
 def rules(
     sizes: tuple[int, ...],

@@ -40,6 +40,9 @@ class ProxyConfig:
     strict_arp: bool = False
     #: endpoints from which on rules carry no comments (kube-proxy's "large cluster")
     large: int = 1000
+    #: nftables: a fair choice by a `map` of its own, or by `rules` one after the other. The kernel names an anonymous
+    #: map after a look at all others, so that 10,000 Services load in 109 s by maps and in 7 s by rules
+    choice: Literal["map", "rules"] = "map"
     owner: str = "proxy"
 
     def cluster_cidr(self, family: Family) -> str | None:

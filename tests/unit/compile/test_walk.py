@@ -68,7 +68,7 @@ def test_S39_S41_S43_affinity(mode: Mode) -> None:
 def test_S97_S102_ipvs(mode: Mode) -> None:
     made = world(cluster(type="NodePort", ports=[{"port": 80, "nodePort": 30080}]), mode)
     outcome = made.walk(A, Packet("10.244.1.10", "10.96.0.1"))
-    assert outcome.verdict == "delivered" and not outcome.packet.masqueraded or outcome.where == "pod x/a"
+    assert (outcome.verdict == "delivered" and not outcome.packet.masqueraded) or outcome.where == "pod x/a"
     outcome = made.walk(Place("outside", "", "n2"), Packet(worlds.OUTSIDE, "192.168.0.2", "tcp", 30080))
     assert outcome.verdict == "delivered" and outcome.packet.masqueraded
     outcome = made.walk(A, Packet("10.244.1.10", "10.96.0.1", "tcp", 22))
