@@ -48,7 +48,11 @@ def _compare(
     net: Net, simulated: Any, oracle: Cluster | None, pods: list[dict[str, Any]], made: list[dict[str, Any]]
 ) -> None:
     clients = [
-        (f"x-{p['metadata']['name']}", Place("pod", "", p["spec"]["nodeName"]), p["status"]["podIP"])
+        (
+            f"x-{p['metadata']['name']}",
+            Place("pod", f"x/{p['metadata']['name']}", p["spec"]["nodeName"]),
+            p["status"]["podIP"],
+        )
         for p in pods
         if p["metadata"]["namespace"] == "x"
     ]
