@@ -229,7 +229,9 @@ def claimed(item: Item) -> Item:
             return item
         return Chain.trusted(item.family, item.table, item.name, (), item.owner, item.why)
     if isinstance(item, NftChain):
-        return replace(item, rules=())
+        if item.hook:
+            return replace(item, rules=())
+        return NftChain.trusted(item.family, item.table, item.name, (), item.owner, item.why)
     if isinstance(item, Ipset):
         return replace(item, entries=())
     return replace(item, elements=()) if isinstance(item, NftSet) else item
