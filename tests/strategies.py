@@ -17,6 +17,7 @@ from netlab.model import (
     Address,
     Bridge,
     BridgePort,
+    BridgeVlan,
     Chain,
     Dummy,
     Fdb,
@@ -70,6 +71,8 @@ def host_states(draw: st.DrawFn, kinds: Collection[str] = COMMON) -> HostState:
     items += draw(_rules(links))
     items += draw(_neighbours(links))
     items += draw(_fdb(links))
+    if "bridge-vlan" in kinds:
+        items += draw(_vlans(links))
     items += draw(_sysctls(links, "br_netfilter" in kinds))
     items += draw(_qdiscs(links, frozenset(kinds)))
     sets: list[Ipset] = draw(_ipsets()) if "ipset" in kinds else []
@@ -160,6 +163,7 @@ def _bridge_kinds(vlan: bool) -> st.SearchStrategy[Bridge]:
         ageing=st.sampled_from([300, 0, 30]),
         forward_delay=st.sampled_from([15, 4]),
         mcast_snooping=st.booleans(),
+        default_pvid=st.sampled_from([1, 1, 0, 5]) if vlan else st.just(1),
     )
 
 
@@ -302,6 +306,21 @@ def _fdb(draw: st.DrawFn, links: list[Link]) -> list[Fdb]:
                 out.append(Fdb(dev=link.name, mac=mac, dst=vtep))
         elif link.master and draw(st.booleans()):
             out.append(Fdb(dev=link.name, mac=derived_mac("behind", link.name)))
+    return out
+
+
+@st.composite
+def _vlans(draw: st.DrawFn, links: list[Link]) -> list[BridgeVlan]:
+    out = []
+    for link in links:
+        bridge = isinstance(link.kind, Bridge)
+        if not (link.master or bridge):
+            continue
+        vids = draw(st.lists(st.sampled_from([1, 5, 10, 20, 4094]), max_size=3, unique=True))
+        pvid = draw(st.sampled_from([None, *vids]))
+        for vid in vids:
+            flags = {"pvid": vid == pvid, "untagged": draw(st.booleans()), "on_bridge": bridge}
+            out.append(BridgeVlan(dev=link.name, vid=vid, why=draw(_SAFE), **flags))
     return out
 
 

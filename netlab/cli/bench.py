@@ -26,9 +26,7 @@ NAMES = {"netlab": "netlab", "ip": "ip -batch", "mininet": "Mininet"}
 
 
 @click.group(
-    epilog=output.examples(
-        "sudo netlab bench topology --hosts 100 --hosts 1000", "sudo netlab bench overlays", "sudo netlab bench rules"
-    )
+    epilog=output.examples("sudo netlab bench topology --hosts 100 --hosts 1000", "sudo netlab bench overlays")
 )
 def bench() -> None:
     """Measure netlab beside the tools it is compared with."""
@@ -105,6 +103,42 @@ def show(size: Size, report: Report) -> None:
     for name, why in size.absent.items():
         click.echo(f"{NAMES[name]}: {why}")
     click.echo()
+
+
+@bench.command(
+    epilog=output.examples(
+        "sudo netlab bench bgp                                  # 10,000 routes",
+        "sudo netlab bench bgp --routes 10000 --routes 100000   # and how the time grows",
+        "sudo netlab bench bgp --routes 100000 --json | jq '.[].median'",
+    )
+)
+@click.option(
+    "--routes", "sizes", type=click.IntRange(1, 1_000_000), multiple=True, default=(10_000,), show_default="10000",
+    metavar="N", help="Routes. Give it several times to compare sizes.",
+)  # fmt: skip
+@click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, metavar="N", help="Turns of each.")
+@click.option("--bird/--no-bird", default=True, help="Whether BIRD announces, too, if it is installed.")
+@output.json_option
+def bgp(sizes: tuple[int, ...], repeat: int, bird: bool, as_json: bool) -> None:
+    """Routes into a bgpd: from a generator and from BIRD, to its table and to the kernel; memory; sessions at rest.
+
+    Prints medians. Everything happens in namespaces that it makes and removes.
+    """
+    from netlab.daemons import bgpbench as measuring
+
+    with output.progress("bench bgp", measuring.turns(sizes, repeat, bird=bird)) as bar:
+        found = measuring.run(sizes, repeat, bird=bird, tell=lambda what, done: bar.advance(done, description=what))
+    if as_json:
+        output.emit_json([m.as_json() for m in found])
+        return
+    rows = []
+    for m in found:
+        for name, value in m.as_json()["median"].items():
+            shown = f"{value / 1e6:.0f} MB" if name.endswith("bytes") else f"{value:.2f}"
+            rows.append((m.routes or "", m.source, name.removesuffix(", bytes"), shown))
+        if m.absent:
+            rows.append((m.routes, m.source, m.absent, ""))
+    output.table(("routes", "from", "what", "median"), rows)
 
 
 @bench.command(
@@ -189,6 +223,54 @@ def leases(count: int, repeat: int, backends: tuple[str, ...], as_json: bool) ->
         for backend, f in report.figures.items()
     ]  # fmt: skip
     output.table(("backend", f"{count} leases, s", "one more, ms", "cpu s", "MB"), rows, title=f"median of {repeat}")
+    show_targets(report.targets())
+
+
+@bench.command(
+    epilog=output.examples(
+        "netlab bench store                             # a file, a real etcd, and memory, in turns",
+        "netlab bench store --only sqlite --directory /mnt/disk",
+        "netlab bench store --json | jq .ratios_to_sqlite",
+    )
+)
+@click.option("--repeat", type=click.IntRange(1, 1000), default=5, show_default=True, metavar="N", help="Turns.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(["sqlite", "etcd", "memory"]), help="Only this store; repeatable."
+)
+@click.option(
+    "--directory", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path("/var/tmp"),
+    show_default=True, help="On the disk that is to be measured.",
+)  # fmt: skip
+@output.json_option
+def store(repeat: int, only: tuple[str, ...], directory: Path, as_json: bool) -> None:
+    """What an API server asks of its store: durable creations, reads, a list of 10,000, a thousand watchers.
+
+    Eight writers each wait for their creation (2 KiB) to be kept. All watchers are told of all changes, 100 a
+    second.
+    """
+    from netlab.daemons import bench_store as measuring
+
+    kinds = only or measuring.KINDS
+    with output.progress("bench store", repeat * len(kinds)) as bar:
+        report = measuring.run(
+            repeat, kinds, folder=directory, tell=lambda what, done: bar.advance(done, description=what)
+        )
+    if as_json:
+        output.emit_json(report.as_json())
+        return
+    rows = []
+    for kind, f in report.figures.items():
+        ratio = report.ratio(kind, "creates")
+        rows.append((
+            kind, f"{f['creates'].median:.0f}", "" if ratio is None else f"{ratio:.2f}",
+            f"{f['cpu'].median * 1000:.0f}", f"{f['gets'].median:.0f}", f"{f['list'].median * 1000:.1f}",
+            f"{f['p50'].median * 1000:.0f}", f"{f['p99'].median * 1000:.0f}",
+        ))  # fmt: skip
+    columns = ("store", "creates/s", "/ sqlite", "µs CPU each", "gets/s", f"list of {measuring.KEYS}, ms",
+               f"{measuring.WATCHERS} watchers: median ms", "p99 ms")  # fmt: skip
+    output.table(columns, rows, title=f"median of {repeat}")
+    for name, why in report.absent.items():
+        click.echo(f"{name}: {why}")
     show_targets(report.targets())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,12 +196,14 @@ def solve(lab: str, dry_run: bool, as_json: bool) -> None:
     if as_json:
         steps = [{"netns": ns, "command": c.inside(ns), "stdin": c.stdin, "why": c.why} for ns, c in solution.steps]
         e = solution.exercise
-        output.emit_json({"id": e.id if e else None, "steps": steps, "applied": not dry_run,
+        output.emit_json({"id": e.id if e else None, "steps": steps, "applied": not dry_run, "starts": solution.starts,
                           "solution": e.solution if e else None})  # fmt: skip
         return
     for netns, command in solution.steps:
         click.echo(command.shell(netns))
-    if not solution.steps:
+    for netns, words in solution.starts:
+        click.echo(f"ip netns exec {netns} {shlex.join(words)} &")
+    if not solution.steps and not solution.starts:
         click.echo("nothing to mend: the lab is as its file says")
     if solution.exercise:
         click.echo(f"\n{solution.exercise.solution.strip()}")

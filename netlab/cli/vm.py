@@ -71,8 +71,8 @@ def run_command(
     """Run COMMAND as root in a VM, in the current directory, and exit with its status.
 
     The guest sees this machine's files under an overlay that is thrown away: only what is written below --write stays.
-    Input, output and exit status are passed on; Ctrl-C ends the VM. KVM is used if a trial boot with it works, else
-    QEMU emulates.
+    Input, output, exit status and signals are passed on; a second signal, or ten seconds after the first, ends the VM.
+    KVM is used if a trial boot with it works, else QEMU emulates.
     """
     ctx.exit(_run(command, kernel, cpus, memory, writable, timeout=timeout))
 

@@ -77,7 +77,10 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a conditional write: done, or `current`, what stands there instead (None: nothing does)."""
+    """What became of a conditional write: done, or `current`, what stands there instead (None: nothing does).
+
+    Of what `take` has done, `current` is the key as it was.
+    """
 
     done: bool
     revision: int
@@ -267,6 +270,14 @@ class EtcdClient:
         found = await self._conditional(key, {"target": "MOD", "mod_revision": str(modified)}, delete)
         return found if found.done or found.current else Written(True, found.revision)
 
+    async def take(self, key: str, *, modified: int = 0) -> Written:
+        """Delete a key that is there - with `modified` only if its last write is still that revision - and say what it
+        was: unlike `delete`, this is not done if the key is gone already."""
+        compare = {"target": "MOD", "mod_revision": str(modified)}
+        if not modified:
+            compare = {"target": "CREATE", "result": "GREATER", "create_revision": "0"}
+        return await self._conditional(key, compare, {"request_delete_range": {"key": _key(key), "prev_kv": True}})
+
     async def delete_prefix(self, prefix: str) -> int:
         """Delete all keys that begin with `prefix`; how many they were."""
         body = {"key": _key(prefix) or "AA==", "range_end": _b64(prefix_end(prefix))}
@@ -279,9 +290,10 @@ class EtcdClient:
             "failure": [{"request_range": {"key": _key(key)}}],
         }
         data = await self._call("/v3/kv/txn", body)
-        if data.get("succeeded"):
-            return Written(True, _revision(data))
         with _making_sense(data):
+            if data.get("succeeded"):
+                taken = data.get("responses", [{}])[0].get("response_delete_range", {}).get("prev_kvs", ())
+                return Written(True, _revision(data), _item(taken[0]) if taken else None)
             kvs = data["responses"][0]["response_range"].get("kvs", ())
             return Written(False, _revision(data), _item(kvs[0]) if kvs else None)
 

@@ -193,6 +193,7 @@ class Process:
         return {
             "pid": pid, "start_time": start_time, "since": round(self.since, 3), "restarts": self.restarts,
             "state": self.state, "last_exit": self.last_exit, "reason": self.reason, "ready": self.ready,
+            "stopping": self.kill_at is not None,
         }  # fmt: skip
 
 

@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import Protocol
 
 from netlab.kernel.ledger import Ledger, NotedLedger, joined
+from netlab.model import vlans
 from netlab.model.claims import Claims
-from netlab.model.diff import Change, Create, Delete, Op, doomed, plan, without_devices
+from netlab.model.diff import Change, Create, Delete, Op, doomed, plan, swapped, without_devices
 from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Fdb, Neighbour, Route, Rule
-from netlab.model.links import FALLBACK_TUNNELS, Link, Veth
+from netlab.model.links import FALLBACK_TUNNELS, BridgeVlan, Link, Veth
 from netlab.model.nft import NftChain, NftSet, NftTable
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
@@ -25,7 +26,7 @@ from netlab.model.state import HostState
 from netlab.model.sysctl import Sysctl
 
 #: what costs an own look to read, so it is read only where somebody asked for it
-OPTIONAL = (Fdb, Neighbour, Rule, Qdisc, Ipset, IpvsService, Chain, NftTable)
+OPTIONAL = (BridgeVlan, Fdb, Neighbour, Rule, Qdisc, Ipset, IpvsService, Chain, NftTable)
 
 States = Mapping[str, HostState]
 _NOTHING = HostState()
@@ -158,7 +159,7 @@ class DaemonKernel(Kernel):
         new = HostState(tuple(item for item in wanted if id(item) not in before))
         if not all(isinstance(item, Route | Neighbour | Fdb) for item in (*gone, *new)):
             return self.apply(netns, owner, wanted)
-        return self._perform(netns, owner, plan(gone, new, was=gone), gone.items, new.items)
+        return self._perform(netns, owner, swapped(gone, new), list(gone), list(new))
 
     def step(self, netns: str, owner: str, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
         """A change that the owner hands over: items that were and are no more, or not as they are; and the new.
@@ -280,6 +281,8 @@ def strangers(actual: HostState, wanted: HostState, others: HostState = _NOTHING
     found: list[Item] = []
     for item in actual:
         if isinstance(item, Sysctl) or (isinstance(item, Link) and _born_with(item)):
+            continue
+        if isinstance(item, BridgeVlan) and item.order not in asked and vlans.kernels_own(item, actual):
             continue
         if isinstance(item, Chain) and item.builtin:
             target = next((c for c in wanted.all(Chain) if c.order == item.order), None)

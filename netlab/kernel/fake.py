@@ -17,7 +17,7 @@ from netlab.model.diff import Delete, Op, falls_with, stage_of, without_devices
 from netlab.model.iptables import Chain
 from netlab.model.item import Item, Key
 from netlab.model.l3 import Address, Fdb, Neighbour, Route
-from netlab.model.links import Link, Loopback, Veth
+from netlab.model.links import Bridge, BridgeVlan, Link, Loopback, Veth
 from netlab.model.state import HostState, device_of
 from netlab.model.sysctl import Sysctl
 
@@ -79,6 +79,8 @@ class FakeBackend:
         elif isinstance(op.item, Chain) and op.item.builtin and not op.item.rules and op.item.policy == "ACCEPT":
             space.pop(op.item.order, None)
         else:
+            if isinstance(op.item, BridgeVlan) and op.item.pvid:
+                self._clear_pvid(ns, op.item.dev)
             space[op.item.order] = op.item
 
     def _state(self, ns: str) -> HostState:
@@ -95,10 +97,9 @@ class FakeBackend:
             space = self.spaces[ns]
         if isinstance(old, Link) and old.master and old.master != link.master:
             # a bridge forgets a port that leaves; what a VXLAN device knows itself stays
-            self._set(
-                ns, self._state(ns).where(lambda i: not (isinstance(i, Fdb) and i.dev == link.name and not i.dst))
-            )
+            self._set(ns, self._state(ns).where(lambda i: not (_of_a_port(i) and device_of(i) == link.name)))
             space = self.spaces[ns]
+        before = old if isinstance(old, Link) else None
         space[link.order] = link if link.mac or isinstance(link.kind, Loopback) else replace(link, mac=None)
         if isinstance(link.kind, Veth):
             other = self.spaces.get(link.kind.peer_netns or ns)
@@ -107,6 +108,44 @@ class FakeBackend:
             back = "" if not link.kind.peer_netns else ns
             far = Link(name=link.kind.peer, kind=Veth(link.name, back), up=False, mtu=link.mtu)
             other.setdefault(far.order, far)
+        self._default_vlans(ns, before, link)
+
+    def _default_vlans(self, ns: str, old: Link | None, link: Link) -> None:
+        """The default PVID of a bridge, on itself and on each new port; changed, it takes the place of the old one."""
+        space = self.spaces[ns]
+        bridge = space.get(Link(name=link.master, kind=Bridge()).order) if link.master else None
+        if isinstance(bridge, Link) and isinstance(bridge.kind, Bridge) and (not old or old.master != link.master):
+            self._default_vlan(ns, link.name, bridge.kind.default_pvid)
+        if not isinstance(link.kind, Bridge):
+            return
+        before = old.kind.default_pvid if old and isinstance(old.kind, Bridge) else 0
+        if before == link.kind.default_pvid:
+            return
+        for member in [m for m in self._state(ns).all(Link) if link.name in (m.name, m.master)]:
+            as_it_came = BridgeVlan(
+                dev=member.name, vid=before or 1, pvid=True, untagged=True, on_bridge=member == link
+            )
+            known = space.get(as_it_came.order)
+            if before and known == as_it_came:
+                del space[known.order]
+            if not before or known == as_it_came:
+                self._default_vlan(ns, member.name, link.kind.default_pvid)
+
+    def _default_vlan(self, ns: str, dev: str, vid: int) -> None:
+        space = self.spaces[ns]
+        owner = next(item for item in self._state(ns).all(Link) if item.name == dev)
+        if not vid:
+            return
+        made = BridgeVlan(dev=dev, vid=vid, pvid=True, untagged=True, on_bridge=isinstance(owner.kind, Bridge))
+        if made.order not in space:
+            self._clear_pvid(ns, dev)
+            space[made.order] = made
+
+    def _clear_pvid(self, ns: str, dev: str) -> None:
+        """A port has one PVID at most."""
+        for vlan in self._state(ns).all(BridgeVlan):
+            if vlan.dev == dev and vlan.pvid:
+                self.spaces[ns][vlan.order] = replace(vlan, pvid=False)
 
     def _unplug(self, ns: str, name: str) -> None:
         self._set(ns, without_devices(self._state(ns), {name}))
@@ -157,6 +196,10 @@ class FakeBackend:
                 raise KernelError(f"cannot make {item}: {item.src} is no address of this host", errno_=errno.EINVAL)
             if item.via and not item.onlink and not _reachable(item, state):
                 raise KernelError(f"cannot make {item}: gateway {item.via} is out of reach", errno_=errno.ENETUNREACH)
+
+
+def _of_a_port(item: Item) -> bool:
+    return (isinstance(item, Fdb) and not item.dst) or (isinstance(item, BridgeVlan) and not item.on_bridge)
 
 
 def _dies_when_down(item: Item, name: str) -> bool:

@@ -130,11 +130,12 @@ class FileLedger:
     def note(self, owner: str, netns: str, *, added: Iterable[Item] = (), dropped: Iterable[Item] = ()) -> None:
         from netlab.model.codec import to_json
 
+        dropped = tuple(dropped)
         note = Note(netns, tuple(added), tuple(item.order for item in dropped))
         if self._lines >= self.LINES_MAX:
             self.save(owner, folded(self.load(owner), [note]))
             return
-        line = {"owner": owner, "netns": netns, "added": to_json(note.added), "dropped": note.dropped}
+        line = {"owner": owner, "netns": netns, "added": to_json(note.added), "dropped": to_json(dropped)}
         with self._storing():
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             try:
@@ -174,7 +175,9 @@ def read_claims(path: Path) -> dict[str, Claims]:
         for line in lines[1:-1]:  # what follows the last line feed was cut short
             change = orjson.loads(line)
             added = tuple(map(item_from_json, change["added"]))
-            note = Note(change["netns"], added, tuple(tuple(order) for order in change["dropped"]))
+            # items, not their orders: those hold IPv6 addresses as numbers, for which JSON has no room
+            dropped = tuple(item_from_json(item).order for item in change["dropped"])
+            note = Note(change["netns"], added, dropped)
             notes.setdefault(change["owner"], []).append(note)
         claims |= {owner: folded(claims.get(owner, Claims()), changes) for owner, changes in notes.items()}
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as e:

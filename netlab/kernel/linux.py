@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netlab.base.errors import KernelError, MachineError
+from netlab.base.errors import KernelError
 from netlab.kernel import netns, tun
 from netlab.kernel.apply import States
+from netlab.kernel.limits import allow_files
 from netlab.kernel.refusals import refusal
 from netlab.kernel.rtnl import decode, encode, wire
 from netlab.kernel.rtnl.encode import Indices, Request
@@ -23,7 +23,7 @@ from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Address, Fdb, Neighbour, Route, Rule
-from netlab.model.links import FALLBACK_TUNNELS, Link, Loopback, Tun, Veth, Wireguard
+from netlab.model.links import FALLBACK_TUNNELS, BridgeVlan, Link, Loopback, Tun, Veth, Wireguard
 from netlab.model.nft import NFT, NftTable
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _GONE = {errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL, errno.ENXIO}
 #: RTEXT_FILTER_SKIP_STATS: a dump of links without their counters is a third of the size
 _NO_STATS = wire.u32(29, 1 << 3)
+#: RTEXT_FILTER_BRVLAN: a dump of bridges and their ports with their VLANs
+_BRIDGE_VLANS = wire.u32(29, 1 << 1)
 _PROC_SYS = Path("/proc/sys")
 
 
@@ -115,7 +117,7 @@ class LinuxBackend:
     def _open(self, names: Iterable[str]) -> Iterator[dict[str, _Place]]:
         """The namespaces, opened together and closed together."""
         names = list(names)
-        _allow_files(3 * len(names) + 100)
+        allow_files(3 * len(names) + 100)
         highest = 1
 
         def fresh() -> int:
@@ -173,6 +175,9 @@ class LinuxBackend:
             head = wire.IFINFO.pack(wire.AF_BRIDGE, 0, 0, 0, 0)
             entries = (decode.fdb(m, names) for m in dump(wire.RTM_GETNEIGH, head))
             items += [e for e in entries if e]
+        if everything or BridgeVlan in kinds:
+            head = wire.IFINFO.pack(wire.AF_BRIDGE, 0, 0, 0, 0) + _BRIDGE_VLANS
+            items += [v for m in dump(wire.RTM_GETLINK, head) for v in decode.vlans(m, names)]
         if everything or Qdisc in kinds:
             head = wire.TCMSG.pack(0, 0, 0, 0, 0)
             shaped = (decode.qdisc(m, names) for m in dump(wire.RTM_GETQDISC, head))
@@ -408,18 +413,6 @@ def _with_keys(place: _Place, link: Link) -> Link:
 _LO_DOWN = Link(name="lo", kind=Loopback(), up=False)
 
 
-def _allow_files(count: int) -> None:
-    """Raise the soft limit of open files for labs of many namespaces."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < count:
-        if hard < count:
-            raise MachineError(
-                f"{count} files have to be open at once and this process may open {hard}",
-                hint=f"raise the limit first: ulimit -Hn {count}",
-            )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
-
-
 def _makes_device(op: Op) -> bool:
     return isinstance(op, Create) and isinstance(op.item, Link) and not isinstance(op.item.kind, Loopback)
 
@@ -449,6 +442,8 @@ def _requests(op: Op, indices: Indices) -> list[Request]:
                 return [encode.neighbour(item, indices, delete=delete)]
             case Fdb():
                 return [encode.fdb(item, indices, delete=delete)]
+            case BridgeVlan():
+                return [encode.vlan(item, indices, delete=delete)]
             case Rule():
                 return [encode.rule(item, delete=delete)]
             case Qdisc():

@@ -79,6 +79,27 @@ def _entry(body: memoryview, names: dict[int, str]) -> Learnt | None:
     return Learnt(names[index], address, mac, spelt)
 
 
+def way(name: str, to: Address) -> tuple[str, Address | None] | None:
+    """By which device and gateway a packet would go (`ip route get`). None if there is no way."""
+    fd = netns.open_fd(name)
+    if fd is None:
+        raise KernelError(f"there is no network namespace {name!r}")
+    family = wire.AF_INET if to.version == 4 else wire.AF_INET6
+    head = wire.RTMSG.pack(family, to.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
+    try:
+        with Netlink(fd) as netlink:
+            found = netlink.ask(wire.RTM_GETROUTE, head + wire.attr(1, to.packed))
+            if found is None:
+                return None
+            a = wire.attrs(found, 12)
+            links = [decode.raw_link(m) for m in netlink.dump(wire.RTM_GETLINK, wire.IFINFO.pack(0, 0, 0, 0, 0))]
+            names = {raw.index: raw.name for raw in links}
+            index = int.from_bytes(a[4], "little") if 4 in a else 0
+            return names.get(index, str(index)), decode.address_of(a[5]) if 5 in a else None
+    finally:
+        os.close(fd)
+
+
 def sysctl(name: str, setting: str) -> str | None:
     """A setting of a namespace by its path with slashes; None if there is none."""
     with netns.entered(name):

@@ -85,6 +85,11 @@ def open_pidfd(identity: Identity) -> int | None:
         fd = os.pidfd_open(identity.pid)
     except ProcessLookupError:
         return None
+    except OSError as e:
+        # the number of a process that is gone, kept because it is still the name of a session or a process group
+        if e.errno != errno.EINVAL:
+            raise
+        return None
     # the number cannot change hands any more: if it is the right one now, the descriptor is
     if identify(identity.pid) == identity:
         return fd

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from netlab.base.errors import KernelError, MachineError
 from netlab.model.diff import Change, Create, Delete, Op
 from netlab.model.iptables import Chain
-from netlab.model.links import Link
+from netlab.model.links import Bridge, BridgeVlan, Link
 from netlab.model.nft import NftChain
 from netlab.model.qdisc import Qdisc
 
@@ -20,6 +20,12 @@ def refusal(op: Op, number: int, said: str) -> KernelError | MachineError:
     because = f" (wanted by {op.item.why})" if op.item.why else ""
     text = os.strerror(number) + (f": {said}" if said else "")
     # of an unknown qdisc the kernel says ENOENT, as it does of a missing parent: only its words tell them apart
+    filtering = isinstance(op.item, Link) and isinstance(op.item.kind, Bridge) and op.item.kind.vlan_filtering
+    if number == errno.EOPNOTSUPP and (filtering or isinstance(op.item, BridgeVlan)):
+        return MachineError(
+            f"the bridges of this kernel know no VLANs: cannot {doing} {op.item}{because}",
+            hint="its CONFIG_BRIDGE_VLAN_FILTERING is off: run it in a VM whose kernel has it, by netlab vm run",
+        )
     if isinstance(op.item, Link | Qdisc) and (number == errno.EOPNOTSUPP or "qdisc kind is unknown" in said):
         kind = op.item.kind.NAME
         module = f"sch_{kind}" if isinstance(op.item, Qdisc) else kind

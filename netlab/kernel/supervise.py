@@ -89,7 +89,7 @@ def _state(run_dir: Path) -> dict[str, Any]:
     return state
 
 
-def ensure_supervisor(run_dir: Path, *, deadline: float = 10.0) -> Identity:
+def ensure_supervisor(run_dir: Path, *, deadline: float = 30.0) -> Identity:
     """Have RUN_DIR/processes.json followed: start the supervisor, or send the running one SIGHUP, and wait until it is.
 
     deadline: seconds. "Followed" is: what was to go has gone, all the others have been started (each may have failed:
@@ -164,7 +164,9 @@ def _reloaded(run_dir: Path, identity: Identity, end: float) -> bool:
         if state["settled"]:
             return True
     if time.monotonic() >= end:
-        raise KernelError(f"{run_dir}: the supervisor did not follow processes.json in time")
+        slow = [name for name, process in _state(run_dir).get("processes", {}).items() if process.get("stopping")]
+        why = f": {', '.join(slow)} does not end, though it was killed" if slow else ""
+        raise KernelError(f"{run_dir}: the supervisor did not follow processes.json in time{why}")
     return False
 
 

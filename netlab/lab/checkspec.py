@@ -70,6 +70,8 @@ class LinkCheck(Strict):
     on: str
     dev: Device
     up: bool | None = None
+    kind: Text | None = Field(None, description="as `ip -d link` calls it: veth, bridge, vxlan, tun, dummy …")
+    vni: int | None = Field(None, description="of a VXLAN device")
     mtu: int | None = None
     mac: Mac | None = None
     master: Device | None = None

@@ -312,7 +312,8 @@ class Engine:
         if record is None:
             raise InputError(f"lab {name!r} is not up", hint=f"netlab lab up {name}")
         missing = {ns for ns in record.namespaces if ns not in self.machine.namespaces()}
-        others = self.others(journal, record)
+        # what a process that an exercise has stopped had asked for is not asked for now
+        others = self.others(journal, record, without=(record.exercise or {}).get("stopped", ()))
         mend, strangers = self.network(journal, record).drift(owner(name), record.claims, others=others)
         if others:
             theirs = self.machine.network(_Known(others), iptables=record.iptables).plan_all("others", others)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import netlab
 from netlab.base.errors import InputError, Problem
+from netlab.base.files import shown
 
 if TYPE_CHECKING:  # imported where they are used: a lab that is only named needs none of it
+    from netlab.base.yamlfile import Document
     from netlab.compile.topology import Topology
     from netlab.lab.schema_file import LabFile
-    from netlab.lab.yamlfile import Document
     from netlab.model import HostState
 
 FILE = "lab.yaml"
@@ -24,14 +25,6 @@ FILE = "lab.yaml"
 SIZE_GUESS_MAX = 2000
 _ENTRY = re.compile(rb"(?m)^  [a-z0-9][-a-z0-9]*:")
 _NAME = re.compile(rb"(?m)^name:[ \t]+([a-z0-9][-a-z0-9]*)[ \t]*(?:#.*)?$")
-
-
-def shown(path: Path) -> str:
-    """A path as a person would type it: relative to here if that is shorter."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def search_path() -> list[Path]:
@@ -109,15 +102,15 @@ class Lab:
     @cached_property
     def document(self) -> Document:
         """The parsed file. InputError."""
-        from netlab.lab.yamlfile import load
+        from netlab.base.yamlfile import load
 
         return load(self.path)
 
     @cached_property
     def file(self) -> LabFile:
         """The validated file. InputError."""
+        from netlab.base.yamlfile import validated
         from netlab.lab.schema_file import LabFile
-        from netlab.lab.yamlfile import validated
 
         return validated(LabFile, self.document)
 

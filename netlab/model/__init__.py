@@ -12,6 +12,7 @@ from netlab.model.l3 import Address, Fdb, Neighbour, NextHop, Route, Rule
 from netlab.model.links import (
     Bridge,
     BridgePort,
+    BridgeVlan,
     Dummy,
     Ipip,
     Kind,
@@ -35,6 +36,7 @@ __all__ = [
     "Address",
     "Bridge",
     "BridgePort",
+    "BridgeVlan",
     "Chain",
     "Dummy",
     "Fdb",

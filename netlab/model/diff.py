@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from netlab.model import vlans
 from netlab.model.iptables import Chain, merged
 from netlab.model.item import Item, Key
 from netlab.model.l3 import Address, Fdb, Neighbour, Route
-from netlab.model.links import Bridge, Link, Loopback, Veth, Wireguard
+from netlab.model.links import Bridge, BridgeVlan, Link, Loopback, Veth, Wireguard
 from netlab.model.nft import NFT
 from netlab.model.sets import Ipset
 from netlab.model.state import HostState, device_of
@@ -81,13 +82,21 @@ def lost_with(state: HostState, devices: Iterable[str]) -> set[Key]:
             ):
                 gone.add(link.name)
                 grown = True
+    # a bridge takes along what it knew of its ports
+    ports = {link.name for link in state.all(Link) if link.master in gone}
     return {
         item.order
         for item in state
         if (isinstance(item, Link) and item.name in gone)
         or device_of(item) in gone
+        or (_of_a_port(item) and device_of(item) in ports)
         or (isinstance(item, Route) and item.devices & gone)
     }
+
+
+def _of_a_port(item: Item) -> bool:
+    """Whether the bridge knows it, and not the device itself."""
+    return (isinstance(item, Fdb) and item.dst is None) or (isinstance(item, BridgeVlan) and not item.on_bridge)
 
 
 def without_devices(state: HostState, devices: Iterable[str]) -> HostState:
@@ -144,7 +153,10 @@ def plan(
     late: list[Op] = []
 
     gone = _taken_along(after, want, set(mine))
-    for order in sorted((set(have) & (set(mine) | set(want))) - gone, reverse=True):
+    upkeep = vlans.upkeep(after, wanted, was)
+    early += [Delete(vlan) for vlan in upkeep.delete if vlan.order not in gone]
+    gone |= {vlan.order for vlan in upkeep.delete}
+    for order in sorted((set(have) & (set(mine) | set(want))) - gone - upkeep.kept, reverse=True):
         item, target = have[order], want.get(order)
         if target is None and not isinstance(item, (Link, Chain, Ipset, Sysctl, *NFT)):
             early.append(Delete(item))
@@ -165,6 +177,7 @@ def plan(
             late.append(Create(item))
         elif not item.met_by(actual_item):
             late.append(Change(actual_item, item))
+    late += [Change(old, vlan) if old else Create(vlan) for old, vlan in upkeep.put]
     late += _held_mtus(wanted, late)
     late += _no_longer_wanted(have, want, mine, before or {})
     late += _chains(have, want, mine)
@@ -187,6 +200,31 @@ def _is_so(actual: HostState, wanted: HostState, was: HostState) -> bool:
 def diff(a: HostState, b: HostState) -> list[Op]:
     """What turns `a` into `b` if all of `a` is ours."""
     return plan(a, b, was=a)
+
+
+def swapped(gone: Iterable[Item], new: Iterable[Item]) -> list[Op]:
+    """What `plan` makes of routes, neighbours and forwarding entries alone, on devices that stay as they are.
+
+    Such items depend on nothing but devices, so most of what `plan` looks into cannot be; for ten thousand routes that
+    leave at once it looks too long.
+    """
+    leaving = {item.order: item for item in gone}
+    early: list[tuple[Key, Op]] = []
+    late: list[Op] = []
+    for item in new:
+        order = item.order
+        old = leaving.pop(order, None)
+        if old is None:
+            late.append(Create(item))
+        elif not item.met_by(old):
+            if _replace_by_deleting(old, item):
+                early.append((order, Delete(old)))
+                late.append(Create(item))
+            else:
+                late.append(Change(old, item))
+    early += [(order, Delete(item)) for order, item in leaving.items()]
+    early.sort(key=lambda pair: pair[0], reverse=True)
+    return [op for _, op in early] + late
 
 
 def _once(ops: list[Op]) -> list[Op]:
@@ -222,7 +260,7 @@ def _taken_along(actual: HostState, want: Mapping[Key, Item], mine: set[Key]) ->
             (isinstance(item, Route) and falls_with(item) & going_down)
             or (isinstance(item, Neighbour) and item.dev in going_down)
             or (isinstance(item, Address) and item.address.version == 6 and item.dev in going_down)
-            or (isinstance(item, Fdb) and item.dst is None and item.dev in moved)
+            or (_of_a_port(item) and device_of(item) in moved)
         ):
             gone.add(item.order)
 
@@ -238,12 +276,18 @@ def _taken_along(actual: HostState, want: Mapping[Key, Item], mine: set[Key]) ->
     addresses_lost = {a.address.ip for a in addresses if a.order in taken or a in leaving}
     leaving_orders = {a.order for a in leaving}
     gone |= {order for order in taken if order not in leaving_orders}
+    # which address is the primary does not show: where one is to stay, the routes may stay with it, and are deleted
+    doubtful = {a.dev for a in addresses if a.order in taken and a.order not in leaving_orders}
     for route in actual.all(Route):
-        if route.dst.version == 4 and route.devices & emptied:
+        may_stay = route.order in unwanted and bool(route.devices & doubtful)
+        if route.dst.version == 4 and route.devices & emptied and not may_stay:
             gone.add(route.order)
     # a route with a preferred source goes with that address (IPv4), or loses it (IPv6, see `_left_crippled`)
+    surely = {a.address.ip for a in leaving}
     gone |= {
-        route.order for route in actual.all(Route) if route.src in addresses_lost and route.order in mine | set(want)
+        route.order
+        for route in actual.all(Route)
+        if route.src in (surely if route.order in unwanted else addresses_lost) and route.order in mine | set(want)
     }
     return gone
 

@@ -28,7 +28,10 @@ class Veth:
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A bridge. ageing: seconds that a learnt address is kept; forward_delay: seconds of STP listening and learning."""
+    """A bridge. ageing: seconds that a learnt address is kept; forward_delay: seconds of STP listening and learning.
+
+    default_pvid: the VLAN that the kernel gives to the bridge and to each new port, as PVID and untagged; 0 for none.
+    """
 
     NAME: ClassVar[str] = "bridge"
     stp: bool = False
@@ -36,6 +39,7 @@ class Bridge:
     ageing: int = 300
     forward_delay: int = 15
     mcast_snooping: bool = True
+    default_pvid: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +210,34 @@ class Link(Item):
         if not isinstance(actual, Link):
             return False
         return self == (actual if self.mac else replace(actual, mac=None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeVlan(Item):
+    """A VLAN whose frames a bridge with VLAN filtering lets in and out at `dev` (bridge(8), `bridge vlan`).
+
+    vid: 1 to 4094; pvid: frames that come in without a tag belong to it; untagged: its frames leave without a tag;
+    on_bridge: `dev` is the bridge itself, which is the way to the host, and not a port.
+
+    The VLAN of a bridge's `default_pvid` is the kernel's own, and nobody's unless it is asked for: see `vlans`.
+    """
+
+    RANK: ClassVar[int] = 45
+    NOUN: ClassVar[str] = "vlan"
+
+    dev: str
+    vid: int
+    pvid: bool = False
+    untagged: bool = False
+    on_bridge: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.vid <= 4094:
+            raise ValueError(f"vlan {self.vid} dev {self.dev}: a VLAN has a number from 1 to 4094")
+
+    @property
+    def key(self) -> Key:
+        return (self.dev, self.vid)
+
+    def __str__(self) -> str:
+        return f"vlan {self.vid} dev {self.dev}"

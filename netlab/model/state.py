@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from netlab.model.item import Item, Key
 from netlab.model.l3 import Address, Fdb, Neighbour, Route
-from netlab.model.links import Link
+from netlab.model.links import Bridge, BridgeVlan, Link
 from netlab.model.qdisc import Qdisc
 from netlab.model.sysctl import Sysctl
 
@@ -17,7 +17,7 @@ I = TypeVar("I", bound=Item)  # noqa: E741
 
 def device_of(item: Item) -> str | None:
     """The device that an item lives on and dies with, or None."""
-    if isinstance(item, Address | Neighbour | Fdb | Qdisc):
+    if isinstance(item, Address | Neighbour | Fdb | BridgeVlan | Qdisc):
         return item.dev
     if isinstance(item, Sysctl):
         return item.device
@@ -91,4 +91,18 @@ class HostState:
                 dev = device_of(item)
                 if dev and dev not in known:
                     found.append(f"{item}: device {dev} is not there")
+                elif isinstance(item, BridgeVlan):
+                    found += self._vlan_problems(item, links)
+        return found
+
+    def _vlan_problems(self, item: BridgeVlan, links: Mapping[str, Link]) -> list[str]:
+        link = links.get(item.dev)
+        found = []
+        if item.on_bridge != (link is not None and isinstance(link.kind, Bridge)):
+            found.append(f"{item}: {item.dev} is {'no bridge' if item.on_bridge else 'itself a bridge'}")
+        elif not item.on_bridge and not (link and link.master):
+            found.append(f"{item}: {item.dev} is no port of a bridge")
+        rivals = [v for v in self.all(BridgeVlan) if v.dev == item.dev and v.pvid and v.vid < item.vid]
+        if item.pvid and rivals:
+            found.append(f"{item}: {rivals[0]} is the PVID there already")
         return found

@@ -7,16 +7,36 @@ it and the one that wrote it last; the past can be read until it is compacted aw
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from netlab.base.errors import NetlabError
 
+#: bytes of a key and of a value that every store takes: together just below etcd's 1.5 MiB for a request, in which the
+#: key occurs three times (etcd Documentation/dev-guide/limit.md)
+MAX_KEY, MAX_VALUE = 16 << 10, 1_500_000
+
 
 class StoreError(NetlabError):
-    """The store cannot do it now. Nothing was written."""
+    """The store cannot do it now. Nothing was written, except perhaps with `Uncertain`.
+
+    StoreError
+    ├── BadKey           no store takes such a key or value
+    ├── KeyExists        create: the key is there
+    ├── Conflict         update, delete: the key is not as expected
+    ├── Compacted        a past that is no longer kept
+    ├── FutureRevision   a revision that has not been yet
+    └── Uncertain        the connection or the disk broke in the middle of a write
+    """
+
+
+class BadKey(StoreError):
+    """A key or value that no store takes: empty, beyond MAX_KEY or MAX_VALUE, or no text (a lone surrogate)."""
+
+
+class Uncertain(StoreError):
+    """The store went away in the middle of a write: whether it was kept, only reading it again can tell."""
 
 
 class KeyExists(StoreError):
@@ -80,18 +100,31 @@ class Event(NamedTuple):
     deleted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Events in order, and the revision up to which (inclusive) everything has been told. Events may be none: then it
-    is a progress mark."""
+    is a progress mark. Events of one revision are never torn apart."""
 
     events: Sequence[Event]
     revision: int
 
 
+class Watch(Protocol):
+    """Batches for ever. It is not a generator, so that a `__anext__` may be cancelled (by a timeout) and asked again:
+    nothing is lost by that. It ends (StopAsyncIteration) when it, or the store, is closed."""
+
+    def __aiter__(self) -> Self:
+        """Itself."""
+
+    async def __anext__(self) -> Batch:
+        """What has happened since the last one. Compacted, FutureRevision, StoreError; after these it is at its end."""
+
+    async def aclose(self) -> None:
+        """End it."""
+
+
 class Store(Protocol):
     """Keys are text, sorted by their UTF-8 bytes. A write that returns has been kept: it survives a kill -9, and with a
-    durable store the loss of power. StoreError from any method if the store is away."""
+    durable store the loss of power. StoreError from any method if the store is away. An empty one is at revision 1."""
 
     async def get(self, key: str, *, revision: int = 0) -> tuple[KeyValue | None, int]:
         """The key, and the store's revision at which this holds. revision: of the past; Compacted, FutureRevision."""
@@ -99,7 +132,10 @@ class Store(Protocol):
     async def list(
         self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0, keys_only: bool = False
     ) -> Page:
-        """Keys that begin with `prefix`, at most `limit` (0: all), those behind the key `after` only; at `revision`."""
+        """Keys that begin with `prefix`, at most `limit` (0: all), those behind the key `after` only; at `revision`.
+
+        keys_only: the values are empty. Compacted, FutureRevision.
+        """
 
     async def count(self, prefix: str) -> int:
         """How many keys begin with `prefix`."""
@@ -108,28 +144,32 @@ class Store(Protocol):
         """Write a key that is not there; the new revision. KeyExists. ttl: seconds until it is deleted, 0 for never."""
 
     async def update(self, key: str, value: bytes, *, expected: int, ttl: int = 0) -> int:
-        """Write a key whose last write was at revision `expected`; the new revision. Conflict."""
+        """Write a key whose last write was at revision `expected`; the new revision. Conflict.
+
+        ttl: from now on; 0 takes away what the key had."""
 
     async def delete(self, key: str, *, expected: int = 0) -> tuple[KeyValue, int]:
         """Delete a key whose last write was at `expected` (0: whatever it is); it as it was, and the new revision.
         Conflict; also with `current` None if it is not there."""
 
-    def watch(self, prefix: str, *, after: int, progress: float = 0) -> AsyncIterator[Batch]:
+    def watch(self, prefix: str, *, after: int, progress: float = 0) -> Watch:
         """Every write after revision `after` to keys that begin with `prefix`, in order, once, for ever.
 
-        progress: seconds of silence after which an empty batch tells how far the store is, 0 for never. Compacted if
-        `after` is older than what is kept, at once or when the watcher is too slow to keep up with a compaction.
-        Closing the iterator ends the watch.
+        progress: seconds of silence after which an empty batch tells how far the store is, 0 for never. From its
+        first batch: Compacted if `after` is before the oldest revision kept; FutureRevision. Buffers are bounded: a
+        slow watcher is told from the history what it has missed, and gets Compacted if that has been compacted.
         """
 
     async def revision(self) -> int:
         """The store's revision now."""
 
     async def compact(self, revision: int) -> None:
-        """Forget the past before `revision`. Compacted, FutureRevision."""
+        """Forget the past before `revision`, which then is the oldest kept. Compacted if it is already the oldest or
+        older, FutureRevision."""
 
     async def snapshot(self, path: Path) -> int:
-        """Write all that is kept into a file from which `restore` makes the same store; its revision."""
+        """Write the store into a file that `restore` and `SqliteStore` read; its revision. The history is in it if the
+        store has it at hand (an etcd is not asked for it). An existing file is replaced, whole or not at all."""
 
     async def aclose(self) -> None:
         """End all watches, and give back what is open. What was acknowledged is kept."""

@@ -80,7 +80,10 @@ exec 3<"$(port in)" 5<"$(port ctl)" 6>/run/netlab-vm/out 7>/run/netlab-vm/err
 
 _WAIT = r"""
 {
-    while read -r name; do kill -s "$name" -- "-$command"; done
+    # again and again at first: until setsid has been there is no such group
+    while read -r name; do
+        until kill -s "$name" -- "-$command"; do kill -0 "$command" || break; sleep 0.05; done
+    done
     echo o >/proc/sysrq-trigger # the host is gone
 } <&5 6>&- 7>&- 2>/dev/null &
 exec 6>&- 7>&-
@@ -116,6 +119,8 @@ def script(task: Task) -> str:
         rows, columns = task.size
         # the pseudo-terminal is script's; nothing is recorded
         words = f"script -qfec {quoted(f'stty rows {rows} cols {columns}; exec {words}')} /dev/null"
-    lines.append(f"setsid env -i {settings} {words} <&3 >&6 2>&7 3<&- 5<&- 6>&- 7>&- & command=$!")
+    # a shell without job control starts what is in its background deaf to these two, and deaf they would stay
+    reset = "env --default-signal=INT,QUIT -i"
+    lines.append(f"setsid {reset} {settings} {words} <&3 >&6 2>&7 3<&- 5<&- 6>&- 7>&- & command=$!")
     lines.append(_WAIT)
     return "\n".join(lines)

@@ -23,6 +23,9 @@ METAPACKAGE = "linux-image-amd64"
 #: 70 MB by a slow line, and 400 MB unpacked onto a slow disk
 FETCH_TIMEOUT, UNPACK_TIMEOUT = 1800.0, 300.0
 
+#: where a bzImage says that it is one
+_HEADER = slice(0x202, 0x206)
+
 #: runs a tool: argv, seconds; raises as `run_in` with check
 Tool = Callable[[Sequence[str], float], Completed]
 
@@ -69,9 +72,25 @@ def by_path(path: Path) -> Kernel:
     elif not path.is_file():
         raise InputError(f"--kernel {path}: no such file", hint="`debian`, a kernel image, or an unpacked package")
     path = path.resolve()
+    _check_image(path)
     release = path.name.partition("-")[2]
     trees = [above / "lib/modules" / release for above in path.parents] if release else []
     return Kernel(release or path.name, path, next((tree for tree in trees if tree.is_dir()), None))
+
+
+def _check_image(path: Path) -> None:
+    """InputError unless it is what QEMU boots: a boot sector with the header of Linux (Documentation/x86/boot.rst)."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEADER.stop)
+    except OSError as e:
+        raise InputError(f"--kernel {path}: {e.strerror}", hint="name a file that you may read") from e
+    if head[_HEADER] != b"HdrS":
+        what = "an uncompressed ELF file" if head.startswith(b"\x7fELF") else "something else"
+        raise InputError(
+            f"--kernel {path}: a Linux kernel image (bzImage) was expected, and this is {what}",
+            hint="/boot/vmlinuz-RELEASE, arch/x86/boot/bzImage of a kernel tree, an unpacked package, or `debian`",
+        )
 
 
 def cached(cache: Path) -> Kernel | None:

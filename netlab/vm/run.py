@@ -72,9 +72,13 @@ def virtme_run() -> str:
     return found
 
 
-def require_tools() -> str:
-    """The path of virtme-run. MachineError names all that is missing and the one command that brings it."""
-    lacking = {tool: package for tool, package in TOOLS.items() if shutil.which(tool) is None}
+def require_tools(*, fetching: bool = True) -> str:
+    """The path of virtme-run. MachineError names all that is missing and the one command that brings it.
+
+    fetching: whether a kernel package may have to be fetched, which is apt's and dpkg's work.
+    """
+    wanted = {tool: package for tool, package in TOOLS.items() if fetching or package not in ("apt", "dpkg")}
+    lacking = {tool: package for tool, package in wanted.items() if shutil.which(tool) is None}
     if lacking:
         packages = " ".join(sorted(set(lacking.values())))
         raise MachineError(f"not installed: {', '.join(lacking)}", hint=f"apt-get install {packages}")
@@ -140,9 +144,11 @@ def run(request: Request, *, say: Say = lambda _: None, stdin: int = 0, stdout: 
     not done in time, or ends without a status. say: remarks for the person, such as what is being fetched.
     """
     writable = checked_directories(request.writable)
-    virtme = require_tools()
+    virtme = require_tools(fetching=request.kernel == "debian")
     cache = kernels.cache_dir()
     kernel = kernels.find(request.kernel, cache=cache, say=say)
+    if kernel.modules is None:
+        say(f"no modules of {kernel.release} were found: {kernel.image} has to have virtio, 9p and overlay built in")
     kvm = kvm_works(kernel, cache=cache)
     with tempfile.TemporaryDirectory(prefix="netlab-vm-") as name:
         room = Path(name)

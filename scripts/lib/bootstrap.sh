@@ -3,6 +3,7 @@
 #
 #   bootstrap ""      what the program needs
 #   bootstrap dev     also what its tests need
+#   bootstrap vm      also what VM runs need, and the tools that the tests in a VM use
 #
 # The first use brings what is missing by apt and pip, and says so on stderr. Every later use costs one file comparison:
 # no Python, no pip, no apt. Exit status 3: this machine lacks something, and the message has the command that brings it.
@@ -18,11 +19,16 @@ export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # command:package, for what a lab runs at run time
 tools=(iptables:iptables ipset:ipset ip:iproute2 nft:nftables tcpdump:tcpdump dot:graphviz ping:iputils-ping sysctl:procps)
+# the same for the extra vm
+vm_tools=(
+    qemu-system-x86_64:qemu-system-x86 modprobe:kmod depmod:kmod busybox:busybox-static file:file script:bsdutils
+    ipvsadm:ipvsadm wg:wireguard-tools
+)
 
 say() { printf 'netlab: %s\n' "$*" >&2; }
 give_up() { say "$@"; exit 3; }
 
-# fresh EXTRA: is the stamp that of this checkout, this interpreter and this pyproject.toml, with EXTRA installed?
+# fresh EXTRA: is the stamp that of this checkout, this interpreter and this pyproject.toml, with EXTRA among its extras?
 # Builtins only. The stamp holds the extras, the interpreter, the checkout's path, and pyproject.toml word for word:
 # comparing texts is cheaper than starting a checksum tool, and cannot collide.
 fresh() {
@@ -32,7 +38,7 @@ fresh() {
     { IFS= read -r had_extra; IFS= read -r had_python; IFS= read -r had_root; IFS= read -rd '' had_project; } <"$stamp"
     IFS= read -rd '' now <"$root/pyproject.toml"
     [[ $had_root == "$root" && $venv/bin/python -ef $had_python ]] || return 1
-    [[ $had_project == "$now" && ( -z $extra || $had_extra == "$extra" ) ]]
+    [[ $had_project == "$now" && ( -z $extra || ,$had_extra, == *",$extra,"* ) ]]
 }
 
 # logged WHAT COMMAND...: run quietly; on failure show the last lines and give up.
@@ -56,12 +62,13 @@ sys.exit(sys.version_info < (3, 11) or not pathlib.Path(sysconfig.get_path("incl
     return 1
 }
 
-# missing_packages: set $packages to what apt has to bring.
+# missing_packages EXTRAS: set $packages to what apt has to bring.
 missing_packages() {
-    local tool package
+    local tool package wanted=("${tools[@]}")
     packages=()
-    for tool in "${tools[@]}"; do
-        command -v -- "${tool%%:*}" >/dev/null || packages+=("${tool#*:}")
+    [[ ,$1, != *,vm,* ]] || wanted+=("${vm_tools[@]}")
+    for tool in "${wanted[@]}"; do
+        [[ " ${packages[*]} " == *" ${tool#*:} "* ]] || command -v -- "${tool%%:*}" >/dev/null || packages+=("${tool#*:}")
     done
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     find_python && return
@@ -70,9 +77,9 @@ missing_packages() {
     done
 }
 
-install_packages() {
+install_packages() { # EXTRAS
     local install
-    missing_packages
+    missing_packages "$1"
     if ((${#packages[@]})); then
         install=(apt-get install -y --no-install-recommends "${packages[@]}")
         command -v apt-get >/dev/null || give_up "missing, by Debian's names: ${packages[*]}. Install them by this system's means."
@@ -81,7 +88,7 @@ install_packages() {
         # A machine just booted may still hold apt's lock for its own upgrades.
         logged "reading the package lists (apt-get update)" apt-get -q -o DPkg::Lock::Timeout=120 update
         logged "installing ${packages[*]} (apt-get)" "${install[@]}" -q -o DPkg::Lock::Timeout=120
-        missing_packages
+        missing_packages "$1"
         ((${#packages[@]} == 0)) || give_up "still missing after their installation: ${packages[*]}"
     fi
     [[ -n $python ]] || give_up "no Python 3.11 or later here: install one, and name it by NETLAB_PYTHON=/path/to/python3"
@@ -91,13 +98,18 @@ install_packages() {
 build() {
     local extra=$1 target=$root
     [[ -w $root && ( ! -e $venv || -w $venv ) ]] || give_up "cannot write $venv: run the same command with sudo"
-    install_packages
+    # what was asked for once stays: `dev` and then `vm` is both
+    if [[ -z $extra ]]; then
+        extra=$had_extra
+    elif [[ -n $had_extra && ,$had_extra, != *",$extra,"* ]]; then
+        extra=$had_extra,$extra
+    fi
+    install_packages "$extra"
     if [[ -z $had_root || $had_root != "$root" || ! $venv/bin/python -ef $had_python ]]; then
         rm -f -- "$stamp"
         logged "making $venv with $python" "$python" -m venv --clear -- "$venv"
     fi
     rm -f -- "$stamp"
-    extra=${extra:-$had_extra}
     [[ -z $extra ]] || target="$root[$extra]"
     # compat: a plain path in a .pth file. The default is an import hook that costs every start 10 ms.
     logged "installing netlab and its libraries${extra:+ ($extra)} (pip)" \

@@ -21,7 +21,10 @@ from netlab.kernel.linux import LinuxBackend
 from netlab.kernel.measure import measured
 from netlab.model import HostState, Item, Link, Veth
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
+    pytest.mark.not_in_vm("measures, against limits of time: of an emulator they say nothing"),
+]
 
 PHASE = {"wall", "cpu", "rss"}
 

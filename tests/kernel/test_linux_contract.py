@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from contract import PREFIX, Contract
 
-from netlab.base.errors import KernelError
+from netlab.base.errors import KernelError, MachineError
 from netlab.kernel import netns
 from netlab.kernel.apply import Backend, Kernel
 from netlab.kernel.ledger import MemoryLedger
 from netlab.kernel.linux import LinuxBackend
 from netlab.kernel.probe import iptables_variant
-from netlab.model import HostState, Link, Loopback, Route, Veth
+from netlab.model import Bridge, BridgeVlan, HostState, Link, Loopback, Route, Veth
+from netlab.model.links import FALLBACK_TUNNELS
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 
@@ -41,6 +42,22 @@ class TestLinux(Contract):
 
 def test_a_variant_that_works_is_found() -> None:
     assert iptables_variant() in ("legacy", "nft")
+
+
+@pytest.mark.parametrize("filtering", [True, False])
+def test_a_kernel_without_vlans_is_said(filtering: bool) -> None:
+    name = f"{PREFIX}.vlans"
+    kernel = Kernel(LinuxBackend(), MemoryLedger())
+    vlan = BridgeVlan(dev="br0", vid=10, on_bridge=True, why="lab.yaml:7")
+    state = HostState.of([Link(name="br0", kind=Bridge(vlan_filtering=filtering)), vlan])
+    try:
+        kernel.apply(name, "x", state)
+        assert kernel.plan_all("x", {name: state}) == {}
+    except MachineError as e:
+        assert "know no VLANs" in e.message and e.hint and "netlab vm run" in e.hint
+        assert filtering or e.message.endswith("cannot make vlan 10 dev br0 (wanted by lab.yaml:7)")
+    finally:
+        netns.delete(name)
 
 
 def test_nothing_is_left_open() -> None:
@@ -82,9 +99,8 @@ def test_namespaces_made_ahead() -> None:
             for name in names:
                 backend.create(name)
         assert len({netns.inode(name) for name in names}) == 3
-        assert [link.name for link in backend.read({names[0]: HostState()}, everything=True)[names[0]].all(Link)] == [
-            "lo"
-        ]
+        state = backend.read({names[0]: HostState()}, everything=True)[names[0]]
+        assert {link.name for link in state.all(Link)} - FALLBACK_TUNNELS == {"lo"}
         with netns.Nursery(5):
             pass
     finally:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import patience
 
 from netlab.base.errors import InputError, KernelError, MachineError
 from netlab.kernel import netns, packets
@@ -23,7 +24,7 @@ from netlab.lab.capture.packet import Listener
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and packet sockets")
 
 OWN = Path("/proc/thread-self/ns/net")
-PATIENCE = 5.0  # seconds until a wait is given up
+PATIENCE = patience(5.0)  # seconds until a wait is given up
 
 
 def ip(*arguments: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import patience
 
 from netlab.base.errors import KernelError
 from netlab.kernel import netns, processes
@@ -18,7 +19,7 @@ from netlab.kernel.processes import Identity
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 
-PATIENCE = 5.0  # seconds until a wait is given up
+PATIENCE = patience(5.0)  # seconds until a wait is given up
 
 
 @pytest.fixture
@@ -115,6 +116,20 @@ def test_stop_kills_what_does_not_listen(start: Callable[..., Identity], tmp_pat
     wait_for(lambda: "ready" in (tmp_path / "log").read_text())
     assert processes.stop([deaf, good, good], 0.05) == []
     assert not processes.alive(deaf) and not processes.alive(good)
+
+
+def test_a_number_that_lives_on_as_a_sessions_name_is_no_process(where: str, tmp_path: Path) -> None:
+    pid = processes.spawn(["sh", "-c", "sleep 1000 & exit"], netns=where, log=tmp_path / "log")
+    identity = processes.identify(pid)
+    assert identity is not None
+    os.waitpid(pid, 0)
+    left = [row.identity for row in processes.table() if row.session == pid]
+    try:
+        assert len(left) == 1
+        assert processes.open_pidfd(identity) is None
+        assert processes.stop([identity]) == [] and not processes.send(identity, signal.SIGTERM)
+    finally:
+        assert processes.stop(left, 0.1) == []
 
 
 def test_inside_finds_by_namespace_alone(where: str, start: Callable[..., Identity]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import patience
 
 from netlab.base.errors import KernelError
 from netlab.kernel import netns, processes, supervise
@@ -20,7 +21,7 @@ from netlab.kernel.processes import Identity
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 
-PATIENCE = 10.0  # seconds until a wait is given up
+PATIENCE = patience(10.0)  # seconds until a wait is given up
 SLEEP = ["sleep", "1000"]
 
 

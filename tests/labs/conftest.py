@@ -32,17 +32,20 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="module")
-def lab_copy(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Lab]]:
-    """`lab_copy("docker0")`: that lab, up under a name that nobody else has. Taken down when the module's tests end."""
+def lab_copy(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab]]:
+    """`lab_copy("docker0")`: that lab, up under a name that nobody else has. Taken down when the module's tests end.
+
+    store: where a flannel lab keeps its leases, as for `lab up --store`.
+    """
     with contextlib.ExitStack() as undo:
 
-        def make(name: str) -> Lab:
-            own = f"{name[:8]}-{uuid.uuid4().hex[:6]}"
+        def make(name: str, *, store: str | None = None) -> Lab:
+            own = f"{name[-7:].strip('-')}-{uuid.uuid4().hex[:6]}"
             folder = tmp_path_factory.mktemp(own)
             shutil.copytree(LABS / name, folder, dirs_exist_ok=True)
             file = folder / "lab.yaml"
             file.write_text(re.sub(r"(?m)^name: .*$", f"name: {own}", file.read_text(), count=1))
-            lab = Lab(file)
+            lab = Lab(file, store)
             undo.callback(_down, engine, lab)
             engine.up(lab)
             return lab

@@ -65,7 +65,9 @@ def test_a_link_deleted_by_hand_comes_back(folder: Path) -> None:
     said = netlab("lab", "drift", NAME, status=1)
     assert "ip -n" in said
     assert "vethea91a87" in said
-    assert [r["outcome"] for r in json.loads(netlab("lab", "check", str(folder), "-k", "nginx-1 pings", "--json", status=1))] == ["failed"]
+    assert [
+        r["outcome"] for r in json.loads(netlab("lab", "check", str(folder), "-k", "nginx-1 pings", "--json", status=1))
+    ] == ["failed"]
     assert "repaired" in netlab("lab", "up", str(folder))
     assert "clean" in netlab("lab", "drift", NAME)
     netlab("lab", "check", str(folder), "-k", "nginx-1 pings")
@@ -93,6 +95,7 @@ def test_exec_passes_status_and_streams(folder: Path) -> None:
     assert "no node or container 'nginx-9'" in netlab("lab", "exec", NAME, "nginx-9", "true", status=2)
 
 
+@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 def test_status_show_list(folder: Path) -> None:
     status = json.loads(netlab("lab", "status", NAME, "--json"))
     assert status["clean"]
@@ -103,6 +106,7 @@ def test_status_show_list(folder: Path) -> None:
     assert "nginx-host" in netlab("lab", "show", str(folder))
 
 
+@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 def test_explain_answers_why(folder: Path) -> None:
     said = netlab("lab", "explain", str(folder), "node1", "MASQUERADE")
     assert "-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE" in said
@@ -152,6 +156,7 @@ def test_a_killed_server_is_started_again(folder: Path) -> None:
     assert after["state"] == "running"
 
 
+@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 def test_mistakes(folder: Path, tmp_path: Path) -> None:
     assert "did you mean 'docker0'" in netlab("lab", "up", "dcoker0", status=2)
     assert "Did you mean 'status'" in netlab("lab", "statsu", status=2)
@@ -165,6 +170,7 @@ def test_mistakes(folder: Path, tmp_path: Path) -> None:
     assert error["exit_status"] == 2
 
 
+@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 def test_an_unprivileged_user_is_told(tmp_path: Path) -> None:
     code = "import os, sys; os.setuid(65534); sys.argv[1:] = ['lab', 'up', 'docker0']; from netlab.cli.main import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
@@ -172,6 +178,7 @@ def test_an_unprivileged_user_is_told(tmp_path: Path) -> None:
     assert "sudo" in done.stderr
 
 
+@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 def test_a_missing_tool_is_named(tmp_path: Path) -> None:
     """docker0 needs iptables: without any, exit status 3 and the command that brings it - and nothing is made."""
     name = f"{NAME}d"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import patience
 
 from netlab.kernel import netns
 from netlab.lab.capture import reading
@@ -21,7 +22,7 @@ from netlab.lab.engine import Engine
 from netlab.lab.labfile import Lab
 
 NETLAB = [sys.executable, "-m", "netlab.cli.main", "lab"]
-PATIENCE = 30  # seconds until a verb is given up
+PATIENCE = patience(30)  # seconds until a verb is given up
 needs_tcpdump = pytest.mark.skipif(shutil.which("tcpdump") is None, reason="needs tcpdump (apt-get install tcpdump)")
 
 
@@ -53,6 +54,7 @@ def test_exec_leaves_options_to_the_command_and_says_where_it_is(lab: Lab) -> No
     assert run("exec", lab, "nginx-host", "sh", "-c", "ls -d /sys/class/net; ip -br link").stdout.count("docker0") == 1
 
 
+@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
@@ -147,6 +149,7 @@ def test_an_impairment_that_the_machine_refuses_changes_nothing(lab: Lab, engine
     assert engine.drift(lab.name).clean
 
 
+@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -233,6 +236,7 @@ def test_a_capture_of_everything_leaves_out_lo(lab: Lab) -> None:
     assert not any(place.endswith(":lo") or place.startswith(("debug:", "nginx-host:")) for place in seen)
 
 
+@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -246,6 +250,7 @@ def test_a_capture_that_cannot_begin(lab: Lab, words: list[str], said: str) -> N
     assert done.returncode == 2 and said in done.stderr and "listening" not in done.stderr
 
 
+@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 def test_a_full_disk_is_told(lab: Lab) -> None:
     done = run("capture", lab, "nginx-1:eth0", "-w", "/dev/full", "--for", "0.1")
     assert done.returncode == 1 and "No space left on device" in done.stderr
@@ -266,6 +271,7 @@ def test_wireshark_gets_the_packets_by_a_pipe(lab: Lab, tmp_path: Path) -> None:
     assert words == b"-k -i -" and packets.startswith(b"\x0a\x0d\x0d\x0a")
 
 
+@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 def test_without_wireshark_the_machine_is_told_what_is_missing(lab: Lab) -> None:
     done = run("capture", lab, "nginx-1:eth0", "--wireshark", PATH="/nonexistent")
     assert done.returncode == 3 and "apt-get install wireshark" in done.stderr

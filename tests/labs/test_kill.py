@@ -15,7 +15,10 @@ from netlab.lab.checks import Context, run_all
 from netlab.lab.engine import Engine
 from netlab.lab.labfile import Lab
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root"),
+    pytest.mark.not_in_vm("kills an `up` at every one of its operations: an hour in an emulator"),
+]
 
 LABS = Path(__file__).parent.parent.parent / "labs"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,13 +15,14 @@ from hypothesis import given, settings
 from strategies import ALL, host_states
 
 from netlab.kernel import netns
-from netlab.kernel.apply import Kernel
+from netlab.kernel.apply import Kernel, strangers
 from netlab.kernel.commands import run_in
 from netlab.kernel.ledger import MemoryLedger
 from netlab.kernel.linux import LinuxBackend
 from netlab.model import (
     Address,
     Bridge,
+    BridgeVlan,
     Dummy,
     HostState,
     Ipip,
@@ -31,9 +33,12 @@ from netlab.model import (
     Netem,
     Qdisc,
     Route,
+    Veth,
     Wireguard,
     WireguardPeer,
 )
+from netlab.model.diff import Change, diff
+from netlab.model.explain import commands, explain
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root"),
@@ -65,8 +70,9 @@ def goes_round(*states: list[Item]) -> None:
             assert plans == {}, [str(op) for op in plans[NS]]
             assert kernel.drift("x", {NS: state}) == ({}, {})
         kernel.apply(NS, "x", HostState())
-        _, left = kernel.drift("x", {NS: HostState.of(items)})
-        assert left == {}
+        everything = HostState.of({i.order: i for some in states for i in some}.values())
+        left = kernel.backend.read({NS: everything}, everything=True)[NS]
+        assert strangers(left, HostState()) == []
 
 
 def tool(*argv: str) -> str:
@@ -157,9 +163,105 @@ def test_vlan_aware_bridge() -> None:
     goes_round([DUMMY], [bridge, port], [Link(name="br0", kind=Bridge()), port])
 
 
-def test_random_states_of_every_kind() -> None:
+BRIDGE = Link(name="br0", kind=Bridge(vlan_filtering=True), mac="02:00:00:00:00:02")
+PORT = replace(DUMMY, master="br0")
+ACCESS = BridgeVlan(dev="dummy0", vid=10, pvid=True, untagged=True)
+#: as `bridge vlan` says it of a port that is a member of the kernel's default VLAN and of nothing else
+AT_FIRST = [{"vlan": 1, "flags": ["PVID", "Egress Untagged"]}]
+
+
+def shown_vlans(dev: str) -> list[dict[str, object]]:
+    found = json.loads(tool("bridge", "-j", "vlan", "show", "dev", dev))
+    return found[0]["vlans"] if found else []
+
+
+def test_vlans() -> None:
+    trunk = [BridgeVlan(dev="dummy0", vid=vid) for vid in (20, 4094)]
+    host = BridgeVlan(dev="br0", vid=20, untagged=True, on_bridge=True)
+    bare = replace(BRIDGE, kind=Bridge(vlan_filtering=True, default_pvid=0))
+    own = BridgeVlan(dev="dummy0", vid=1, pvid=True, untagged=True)
+    goes_round(
+        [BRIDGE, PORT],
+        [BRIDGE, PORT, ACCESS],
+        [BRIDGE, PORT, replace(ACCESS, pvid=False), *trunk, host],
+        [BRIDGE, PORT, own, host],
+        [BRIDGE, PORT, replace(own, untagged=False), replace(host, pvid=True)],
+        [bare, PORT, ACCESS, *trunk],
+        [replace(BRIDGE, kind=Bridge(vlan_filtering=True, default_pvid=5)), PORT, *trunk],
+        [BRIDGE, replace(PORT, name="dummy1"), replace(BRIDGE, name="br1"), replace(PORT, master="br1"), ACCESS],
+    )
+
+
+def test_bridge_vlan_agrees_and_the_kernels_own_comes_back() -> None:
+    with world() as kernel:
+        kernel.apply(NS, "x", HostState.of([BRIDGE, PORT]))
+        assert shown_vlans("dummy0") == shown_vlans("br0") == AT_FIRST
+        host = BridgeVlan(dev="br0", vid=10, on_bridge=True)
+        kernel.apply(NS, "y", HostState.of([ACCESS, host]))
+        robbed = {"vlan": 1, "flags": ["Egress Untagged"]}
+        assert shown_vlans("dummy0") == [robbed, {"vlan": 10, "flags": AT_FIRST[0]["flags"]}]
+        assert shown_vlans("br0") == [*AT_FIRST, {"vlan": 10}]
+        assert kernel.plan_all("x", {NS: HostState.of([BRIDGE, PORT])}) == {}
+        kernel.apply(NS, "y", HostState())
+        assert shown_vlans("dummy0") == shown_vlans("br0") == AT_FIRST
+
+
+def test_what_a_hand_changed_is_seen_and_repaired() -> None:
+    state = HostState.of([BRIDGE, PORT, ACCESS])
+    with world() as kernel:
+        kernel.apply(NS, "x", state)
+        tool("bridge", "vlan", "add", "dev", "dummy0", "vid", "10")
+        tool("bridge", "vlan", "add", "dev", "dummy0", "vid", "30")
+        plans, extra = kernel.drift("x", {NS: state})
+        assert plans == {NS: [Change(replace(ACCESS, pvid=False, untagged=False), ACCESS)]}
+        # and the port is without a PVID, which the kernel's own has not got back by itself
+        assert BridgeVlan(dev="dummy0", vid=30) in extra[NS]
+        kernel.apply(NS, "x", state)
+        assert kernel.drift("x", {NS: state}) == ({}, {NS: [BridgeVlan(dev="dummy0", vid=30)]})
+
+
+def test_frames_of_the_wrong_vlan_do_not_pass() -> None:
+    """Three machines at one bridge, two of them in VLAN 10 and one in VLAN 20, in the same subnet."""
+    ends = {f"{PREFIX}.{name}": vid for name, vid in (("a", 10), ("b", 10), ("c", 20))}
+    lab: dict[str, list[Item]] = {NS: [LO, replace(BRIDGE, kind=Bridge(vlan_filtering=True, default_pvid=0))]}
+    for n, (ns, vid) in enumerate(ends.items(), 1):
+        lab[NS] += [Link(name=f"v{n}", kind=Veth("eth0", ns), master="br0")]
+        lab[NS] += [BridgeVlan(dev=f"v{n}", vid=vid, pvid=True, untagged=True)]
+        address = Address(dev="eth0", address=ip_interface(f"10.0.0.{n}/24"))
+        lab[ns] = [LO, Link(name="eth0", kind=Veth(f"v{n}", NS)), address]
+    one, two, three = ends
+
+    def answers(who: str, whom: str) -> bool:
+        return run_in(who, ["ping", "-c1", "-W3", whom]).returncode == 0
+
+    with world() as kernel:
+        states = {ns: HostState.of(items) for ns, items in lab.items()}
+        kernel.apply_all("x", states)
+        assert kernel.drift("x", states) == ({}, {})
+        assert answers(one, "10.0.0.2") and answers(two, "10.0.0.1")
+        assert not answers(one, "10.0.0.3") and not answers(three, "10.0.0.2")
+        moved = BridgeVlan(dev="v3", vid=10, pvid=True, untagged=True)
+        lab[NS] = [moved if i == replace(moved, vid=20) else i for i in lab[NS]]
+        kernel.apply_all("x", states | {NS: HostState.of(lab[NS])})
+        assert answers(one, "10.0.0.3")
+
+
+def test_vlans_as_commands() -> None:
+    state = HostState.of([BRIDGE, PORT, ACCESS, BridgeVlan(dev="br0", vid=20, untagged=True, on_bridge=True)])
+    other = HostState.of([BRIDGE, PORT, replace(ACCESS, vid=20)])
+    with world() as kernel:
+        kernel.backend.create(NS)
+        for lines in (explain(state), commands(diff(state, other)), commands(diff(other, state))):
+            for line in lines:
+                tool(*line.argv)
+        assert kernel.drift("x", {NS: state}) == ({}, {})
+
+
+#: bridges, what can be their port, and their VLANs; and everything together
+@pytest.mark.parametrize("kinds", [frozenset({"bridge", "veth", "tun", "bridge-vlan"}), ALL], ids=["vlans", "all"])
+def test_random_states(kinds: frozenset[str]) -> None:
     @settings(relaxed, max_examples=EXAMPLES)
-    @given(a=host_states(kinds=ALL), b=host_states(kinds=ALL))
+    @given(a=host_states(kinds=kinds), b=host_states(kinds=kinds))
     def turn(a: HostState, b: HostState) -> None:
         with world() as kernel:
             for state in (a, b):

@@ -59,6 +59,14 @@ def lab_of(name: str) -> Lab:
     return lab
 
 
+def with_store(name: str, store: str | None) -> Lab:
+    """The lab's definition, with leases where the user wants them; as it is up, if that is not said."""
+    from netlab.lab.labfile import Lab
+
+    lab = lab_of(name)
+    return lab if store is None else Lab(lab.path, None if store == "embedded" else store)
+
+
 def running_name(name: str) -> str:
     """The name under which a lab runs: a name is taken as it is, a path is asked what its lab is called."""
     from netlab.lab.labfile import Lab

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @output.json_option
 def list_labs(as_json: bool) -> None:
     """List the labs that can be brought up, and those that are."""
+    from netlab.base.files import shown
     from netlab.lab.journal import running
     from netlab.lab.labfile import Lab, available
-    from netlab.lab.yamlfile import shown
 
     up = set(running())
     rows: list[dict[str, Any]] = []

@@ -8,19 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netlab.cli import output
-from netlab.cli.lab.common import engine, lab_argument, lab_of, running_name, store_option
+from netlab.cli.lab.common import engine, lab_argument, running_name, store_option, with_store
 
 if TYPE_CHECKING:
     from netlab.lab.engine import Outcome
-    from netlab.lab.labfile import Lab
-
-
-def with_store(name: str, store: str | None) -> Lab:
-    """The lab's definition, with leases where the user wants them."""
-    from netlab.lab.labfile import Lab
-
-    lab = lab_of(name)
-    return lab if store is None else Lab(lab.path, None if store == "embedded" else store)
 
 
 @click.command(

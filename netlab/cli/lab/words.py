@@ -10,7 +10,7 @@ import click
 
 from netlab.base.errors import EXIT_FAILED, InputError
 from netlab.cli import output
-from netlab.cli.lab.common import engine, lab_argument, lab_of, running_name
+from netlab.cli.lab.common import engine, lab_argument, lab_of, running_name, store_option, with_store
 
 if TYPE_CHECKING:
     from netlab.lab.labfile import Lab
@@ -159,12 +159,14 @@ def drift(ctx: click.Context, lab: str, as_json: bool) -> None:
 )
 @lab_argument
 @click.option("-o", "--output", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write it there.")
+@store_option
 @output.json_option
-def script(lab: str, file: Path | None, as_json: bool) -> None:
+def script(lab: str, file: Path | None, store: str | None, as_json: bool) -> None:
     """Print the lab as one commented shell script of plain ip, bridge, sysctl and iptables: the toolkit taken away."""
     from netlab.lab.scripts import lab_script
 
-    definition = lab_of(lab)
+    # whatever the lab was brought up with: the script is that of the file
+    definition = with_store(lab, store or "embedded")
     text = lab_script(definition)
     if as_json:
         output.emit_json({"name": definition.name, "script": text})

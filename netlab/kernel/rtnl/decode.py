@@ -15,6 +15,7 @@ from netlab.model.l3 import PROTOCOL_NAMES, Address, Fdb, Neighbour, NextHop, Ro
 from netlab.model.links import (
     Bridge,
     BridgePort,
+    BridgeVlan,
     Dummy,
     Ipip,
     Kind,
@@ -138,6 +139,8 @@ def _kind(raw: RawLink, names: Mapping[int, str], peer: Veth) -> Kind:
                 ageing=number(4) // 100,
                 forward_delay=number(1) // 100,
                 mcast_snooping=bool(number(23, 1)),
+                # a kernel without VLAN filtering tells none
+                default_pvid=number(39, 1),
             )
         case "vxlan":
             return Vxlan(
@@ -270,6 +273,22 @@ def fdb(body: memoryview, names: Mapping[int, str]) -> Fdb | None:
     if 9 in a and state & encode.NUD_NOARP and not state & NUD_PERMANENT and 5 not in a:
         return Fdb(dev=names[index], mac=as_mac(a[2]))
     return None
+
+
+def vlans(body: memoryview, names: Mapping[int, str]) -> list[BridgeVlan]:
+    """The VLANs of one device out of a dump with RTEXT_FILTER_BRVLAN; none for what is neither bridge nor port."""
+    family, _, index, _, _ = wire.IFINFO.unpack_from(body)
+    a = attrs(body, 16)
+    if family != wire.AF_BRIDGE or index not in names or 26 not in a or 10 not in a:
+        return []
+    found = []
+    for info in wire.repeated(a[26], 2):
+        flags, vid = struct.unpack_from("=HH", info)
+        pvid, untagged = bool(flags & encode.BRIDGE_VLAN_INFO_PVID), bool(flags & encode.BRIDGE_VLAN_INFO_UNTAGGED)
+        # a bridge is shown as its own master
+        own = as_int(a[10]) == index
+        found.append(BridgeVlan(dev=names[index], vid=vid, pvid=pvid, untagged=untagged, on_bridge=own))
+    return found
 
 
 def rule(body: memoryview) -> Rule | None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from netlab.kernel.rtnl import wire
-from netlab.kernel.rtnl.wire import attr, nested, text, u8, u32
+from netlab.kernel.rtnl.wire import attr, nested, text, u8, u16, u32
 from netlab.model.l3 import PROTOCOLS, Address, Fdb, Neighbour, Route, Rule
-from netlab.model.links import Bridge, BridgePort, Dummy, Ipip, Link, Macvlan, Veth, Vxlan, Wireguard
+from netlab.model.links import Bridge, BridgePort, BridgeVlan, Dummy, Ipip, Link, Macvlan, Veth, Vxlan, Wireguard
 from netlab.model.qdisc import Netem, Qdisc, Tbf
 
 #: (message type, flags, body)
@@ -23,6 +23,8 @@ NUD_REACHABLE, NUD_NOARP, NUD_PERMANENT = 0x02, 0x40, 0x80
 NTF_SELF, NTF_MASTER, NTF_PROXY = 0x02, 0x04, 0x08
 RTNH_F_ONLINK = 4
 IFA_F_NODAD = 0x02
+BRIDGE_FLAGS_SELF = 2
+BRIDGE_VLAN_INFO_PVID, BRIDGE_VLAN_INFO_UNTAGGED = 0x02, 0x04
 TC_ROOT = 0xFFFFFFFF
 TICK_NS = 64  # one tick of the packet scheduler (PSCHED_SHIFT 6)
 
@@ -109,6 +111,7 @@ def bridge_options(bridge: Bridge, old: Bridge) -> bytes:
         (bridge.stp, old.stp, u32(5, bridge.stp)),
         (bridge.vlan_filtering, old.vlan_filtering, u8(7, bridge.vlan_filtering)),
         (bridge.mcast_snooping, old.mcast_snooping, u8(23, bridge.mcast_snooping)),
+        (bridge.default_pvid, old.default_pvid, u16(39, bridge.default_pvid)),
     )
     return b"".join(encoded for new, before, encoded in options if new != before)
 
@@ -247,6 +250,16 @@ def fdb(item: Fdb, indices: Indices, *, delete: bool = False) -> Request:
     # the all-zero MAC may have many destinations, which are appended; another MAC has one, which is replaced
     put = wire.NLM_F_CREATE | wire.NLM_F_APPEND if item.mac == "00:00:00:00:00:00" else _PUT
     return (wire.RTM_DELNEIGH, 0, body) if delete else (wire.RTM_NEWNEIGH, put, body)
+
+
+def vlan(item: BridgeVlan, indices: Indices, *, delete: bool = False) -> Request:
+    """Put or delete a VLAN of a bridge's port or of the bridge itself; put again, it has the new flags."""
+    flags = BRIDGE_VLAN_INFO_PVID * item.pvid | BRIDGE_VLAN_INFO_UNTAGGED * item.untagged
+    # IFLA_BRIDGE_FLAGS: without, the master of the device is spoken to
+    where = u16(0, BRIDGE_FLAGS_SELF) if item.on_bridge else b""
+    body = wire.IFINFO.pack(wire.AF_BRIDGE, 0, indices[item.dev], 0, 0)
+    body += nested(26, where, attr(2, struct.pack("=HH", flags, item.vid)))
+    return wire.RTM_DELLINK if delete else wire.RTM_SETLINK, 0, body
 
 
 def rule(item: Rule, *, delete: bool = False) -> Request:

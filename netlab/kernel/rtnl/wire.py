@@ -34,6 +34,7 @@ TCMSG = struct.Struct("=BxxxiIII")  # family, ifindex, handle, parent, info
 RTNEXTHOP = struct.Struct("=HBBi")  # len, flags, hops, ifindex
 
 _ATTR = struct.Struct("=HH")
+_U16 = struct.Struct("=H")
 _U32 = struct.Struct("=I")
 
 
@@ -51,6 +52,11 @@ def nested(kind: int, *parts: bytes) -> bytes:
 def u8(kind: int, value: int) -> bytes:
     """An attribute of one byte."""
     return attr(kind, bytes((value,)))
+
+
+def u16(kind: int, value: int) -> bytes:
+    """An attribute of 16 bits in host order."""
+    return attr(kind, _U16.pack(value))
 
 
 def u32(kind: int, value: int) -> bytes:
@@ -96,6 +102,18 @@ def attrs(view: memoryview, offset: int = 0) -> dict[int, memoryview]:
         found[kind & 0x3FFF] = view[offset + 4 : offset + length]
         offset += (length + 3) & ~3
     return found
+
+
+def repeated(view: memoryview, kind: int) -> Iterator[memoryview]:
+    """All attributes of one number, in order."""
+    offset, end = 0, len(view)
+    while offset + 4 <= end:
+        length, found = _ATTR.unpack_from(view, offset)
+        if length < 4:
+            break
+        if found & 0x3FFF == kind:
+            yield view[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
 
 
 def as_int(view: memoryview) -> int:

@@ -15,10 +15,14 @@ def link(spec: LinkCheck, context: Context) -> str:
         if (found is None) == spec.absent:
             return f"{spec.on} has {'no' if spec.absent else 'a'} device {spec.dev}"
         raise NotYet(f"{spec.on} has {'a' if found else 'no'} device {spec.dev}")
-    for name in ("up", "mtu", "mac", "master"):
+    there = {
+        "kind": found.kind.NAME, "vni": getattr(found.kind, "vni", None), "up": found.up, "mtu": found.mtu,
+        "mac": found.mac, "master": found.master,
+    }  # fmt: skip
+    for name, value in there.items():
         wanted = getattr(spec, name)
-        if wanted is not None and getattr(found, name) != wanted:
-            raise NotYet(f"{spec.on} {spec.dev}: {name} is {_shown(getattr(found, name))}, not {_shown(wanted)}")
+        if wanted is not None and value != wanted:
+            raise NotYet(f"{spec.on} {spec.dev}: {name} is {_shown(value)}, not {_shown(wanted)}")
     have = [str(a.address) for a in state.all(Address) if a.dev == spec.dev]
     missing = [a for a in spec.addresses or [] if a not in have]
     if missing:

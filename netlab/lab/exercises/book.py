@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from netlab.base.errors import InputError, NetlabError, Problem
+from netlab.base.yamlfile import Document, Location, load, validated
 from netlab.compile.topology import Process
 from netlab.lab.capture.packet import Place
 from netlab.lab.checks.run import title
@@ -15,7 +16,6 @@ from netlab.lab.checkspec import Check
 from netlab.lab.exercises import edits
 from netlab.lab.exercises.spec import CheckRef, Edit, Exercise, ExerciseFile, Plug, Stop
 from netlab.lab.labfile import Lab
-from netlab.lab.yamlfile import Document, Location, load, validated
 from netlab.model import HostState
 
 FILE, TEXT = "exercise.yaml", "exercise.md"
@@ -60,16 +60,19 @@ class Book:
     def states(self, exercise: Exercise) -> dict[str, HostState]:
         """The lab as it is when the exercise starts. InputError if an edit finds nothing to change."""
         states: dict[str, HostState] = self.lab.states
-        for location, kind, what in self._edits(exercise):
-            place = self.document.place(location)
-            if isinstance(what, Stop):
-                netns = self.lab.topology.netns(what.on)
-                if self._process(what).claims:
-                    states = {**states, netns: self.lab.whole[netns].stamped(f"lab/{self.lab.name}")}
+        steps = list(self._edits(exercise))
+        # first of all what a stopped process leaves behind: everything else may change that
+        for what in (what for _, _, what in steps if isinstance(what, Stop)):
+            netns = self.lab.topology.netns(what.on)
+            if self._process(what).claims:
+                states = {**states, netns: self.lab.whole[netns].stamped(f"lab/{self.lab.name}")}
+        for location, kind, change in steps:
+            if isinstance(change, Stop):
                 continue
+            place = self.document.place(location)
             try:
                 states = edits.edit(
-                    states, kind, what, self.lab.topology.netns, why=f"{place} (exercise {exercise.id})"
+                    states, kind, change, self.lab.topology.netns, why=f"{place} (exercise {exercise.id})"
                 )
             except (NetlabError, ValueError) as e:
                 message, hint = (e.message, e.hint) if isinstance(e, NetlabError) else (str(e), None)

@@ -51,7 +51,7 @@ def way(engine: Engine, record: Record, states: States, *, stopped: Collection[s
     journal = engine.journal(record.name)
     journal.begin(record)
     network = engine.network(journal, record)
-    others = engine.others(journal, record, without=stopped)
+    others, all_others = engine.others(journal, record, without=stopped), engine.others(journal, record)
     _, strangers = network.drift(owner(record.name), states, others=others)
     for netns, chains in _policies(engine, record, states).items():
         told = {item.order for item in strangers.get(netns, [])}
@@ -61,7 +61,7 @@ def way(engine: Engine, record: Record, states: States, *, stopped: Collection[s
     for netns, items in strangers.items():
         known = record.claims.get(netns, HostState())
         claims[netns] = claimed(known, items)
-        removed[netns] = _unknown(items, known)
+        removed[netns] = _unknown(items, [*all_others.get(netns, ()), *known])
     record = replace(record, claims=claims)
     journal.begin(record)
     plans = network.plan_all(owner(record.name), states)
@@ -82,16 +82,19 @@ def claimed(claims: HostState, strangers: Iterable[Item]) -> HostState:
     return HostState.of(items.values())
 
 
-def _unknown(items: Iterable[Item], known: HostState) -> list[Item]:
-    """Those that nobody has asked for: neither the lab nor the exercise."""
-    asked = {item.order: item for item in known}
+def _unknown(items: Iterable[Item], known: Iterable[Item]) -> list[Item]:
+    """Those that nobody has asked for: neither the lab nor the exercise, nor a process of the lab."""
+    asked: dict[object, list[Item]] = {}
+    for item in known:
+        asked.setdefault(item.order, []).append(item)
     found: list[Item] = []
     for item in items:
-        same = asked.get(item.order)
-        if isinstance(item, Chain) and isinstance(same, Chain):
-            rules = tuple(rule for rule in item.rules if rule not in same.rules)
+        same = asked.get(item.order, [])
+        if isinstance(item, Chain) and same:
+            theirs = {rule for chain in same if isinstance(chain, Chain) for rule in chain.rules}
+            rules = tuple(rule for rule in item.rules if rule not in theirs)
             found += [replace(item, rules=rules)] if rules else []
-        elif same is None:
+        elif not same:
             found.append(item)
     return found
 

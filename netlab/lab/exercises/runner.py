@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from netlab.base.errors import ConflictError, InputError
 from netlab.lab.checks import Context, Result, run_all
@@ -30,7 +30,8 @@ class Running:
     """An exercise that is being done, as the journal keeps it.
 
     hints: given so far; answered: questions answered so far; wrong: wrong answers to the present one; captured: the
-    capture was right; solved: graded, and passed.
+    capture was right; solved: graded, and passed; stopped: processes that do not run meanwhile, by the names of the
+    supervisor's table.
     """
 
     id: str
@@ -40,10 +41,17 @@ class Running:
     wrong: int = 0
     captured: bool = False
     solved: bool = False
+    stopped: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For the journal."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        found = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "stopped"}
+        return {**found, "stopped": list(self.stopped)} if self.stopped else found
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> Running:
+        """The inverse."""
+        return cls(**{**found, "stopped": tuple(found.get("stopped", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +94,23 @@ class Grade:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """The way back to the lab as its file says. exercise: None if the file no longer has it."""
+    """The way back to the lab as its file says. exercise: None if the file no longer has it.
+
+    starts: the processes that did not run and do again, as namespace and command.
+    """
 
     exercise: Exercise | None
     steps: tuple[Step, ...] = field(repr=False)
     removed: tuple[str, ...] = ()
+    starts: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+class _Stopped(NamedTuple):
+    """A process that does not run. claims: it had asked for a part of the network."""
+
+    netns: str
+    argv: tuple[str, ...]
+    claims: bool
 
 
 class Exercises:
@@ -106,7 +126,7 @@ class Exercises:
     def running(self) -> Running | None:
         """The exercise that is being done. None if there is none, or the lab is not up."""
         record = self.engine.journal(self.name).read()
-        return Running(**record.exercise) if record and record.exercise else None
+        return Running.from_json(record.exercise) if record and record.exercise else None
 
     def current(self) -> tuple[Running, Exercise]:
         """The exercise that is being done. InputError if there is none."""
@@ -134,14 +154,17 @@ class Exercises:
                 hint=f"go on with it (netlab exercise check {self.name}), end it (netlab exercise stop {self.name}), "
                 "or start with --force",
             )
+        if running and running.stopped:
+            self.solve()  # what the stopped processes had made is theirs again
         stopped = self.book.stopped(exercise)
-        return Started(exercise, brought_up, self._lay(states, Running(exercise.id, self.now()), stopped=stopped))
+        begun = Running(exercise.id, self.now(), stopped=tuple(stopped))
+        return Started(exercise, brought_up, self._lay(states, begun, stopped=stopped))
 
     def reset(self) -> Started:
         """Back to the start of the exercise; hints given stay given."""
         running, exercise = self.current()
-        again = Running(running.id, running.started, hints=running.hints)
         stopped = self.book.stopped(exercise)
+        again = Running(running.id, running.started, hints=running.hints, stopped=tuple(stopped))
         return Started(exercise, False, self._lay(self.book.states(exercise), again, stopped=stopped))
 
     def solve(self, *, dry_run: bool = False) -> Solution:
@@ -149,11 +172,38 @@ class Exercises:
         running = self.running()
         if running is None:
             self.current()
-        found = next((e for e in self.book.exercises if running and e.id == running.id), None)
-        way = mend.way(self.engine, self._record(), self.lab.states)
+        assert running is not None
+        found = next((e for e in self.book.exercises if e.id == running.id), None)
+        states = self._with_what_was_stopped(running.stopped)
+        way = mend.way(self.engine, self._record(), states, stopped=running.stopped)
         if not dry_run:
+            if running.stopped:
+                self._lay(states, running, stopped=running.stopped)
+                self._hand_over(states)
             self._lay(self.lab.states, None)
-        return Solution(found, tuple(way.steps), _words(way))
+        return Solution(found, tuple(way.steps), _words(way), tuple(self._starts(running.stopped)))
+
+    def _with_what_was_stopped(self, stopped: Collection[str]) -> States:
+        """The lab's value, and where a process is stopped, what that one would ask for as well."""
+        netns = {place.netns for place in self._places(stopped) if place.claims}
+        mine = f"lab/{self.name}"
+        return {ns: self.lab.whole[ns].stamped(mine) if ns in netns else s for ns, s in self.lab.states.items()}
+
+    def _hand_over(self, states: States) -> None:
+        """What the lab has in the place of stopped processes is no longer its own; it stays as it is."""
+        mine = {ns: self.lab.states[ns] for ns, state in states.items() if state != self.lab.states[ns]}
+        self.engine.put(self.name, lambda record: (replace(record, claims={**record.claims, **mine}), {}))
+
+    def _places(self, stopped: Collection[str]) -> Iterator[_Stopped]:
+        topology, folder = self.lab.topology, self.engine.journal(self.name).dir
+        for place in topology.places:
+            for process in place.processes:
+                if f"{place.name}/{process.name}" in stopped:
+                    argv = tuple(word.replace("{run}", str(folder)) for word in process.argv or ())
+                    yield _Stopped(topology.netns(place.name), argv, bool(process.claims))
+
+    def _starts(self, stopped: Collection[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+        return ((place.netns, place.argv) for place in self._places(stopped))
 
     def _record(self) -> Record:
         """The lab's record. ConflictError if it is up under another definition than the exercises are made for."""

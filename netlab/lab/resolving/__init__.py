@@ -8,11 +8,11 @@ only the whole shows.
 from __future__ import annotations
 
 from netlab.base.errors import InputError
+from netlab.base.yamlfile import Document
 from netlab.compile.topology import Topology
 from netlab.lab.resolving import flannel, guests, machines, whole, wires
 from netlab.lab.resolving.desk import Desk, by_line
 from netlab.lab.schema_file import LabFile
-from netlab.lab.yamlfile import Document
 
 
 def resolve(lab: LabFile, document: Document, *, store: str | None = None) -> Topology:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from netlab.base.errors import Problem
+from netlab.base.yamlfile import Document, Location
 from netlab.compile.topology import Device, File, Place
 from netlab.lab.schema_file import LabFile
 from netlab.lab.segments import Segment
-from netlab.lab.yamlfile import Document, Location
 
 
 @dataclass(slots=True)

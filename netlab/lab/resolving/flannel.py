@@ -7,11 +7,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_interface
 
 from netlab.base.addresses import Network
 from netlab.base.errors import InputError, Problem
+from netlab.base.yamlfile import Location
 from netlab.compile.topology import File, Process
 from netlab.lab import schema
 from netlab.lab.resolving.desk import Desk, Draft
 from netlab.lab.schema_file import LabFile
-from netlab.lab.yamlfile import Location
 from netlab.overlay.backends import backend_of
 from netlab.overlay.config import NetworkConfig, Range
 from netlab.overlay.lease import Subnet

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Sequence
 
 from netlab.base.addresses import Address, Interface, default_network, docker_mac
+from netlab.base.yamlfile import Location
 from netlab.compile.topology import Device, StaticRoute
 from netlab.lab import schema
 from netlab.lab.resolving import wires
 from netlab.lab.resolving.desk import Desk
-from netlab.lab.yamlfile import Location
 
 
 def container(desk: Desk, name: str, spec: schema.Container) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from netlab.base.yamlfile import Location
 from netlab.compile.topology import (
     ContainerBridge,
     FirewallRule,
@@ -17,7 +18,6 @@ from netlab.compile.topology import (
 )
 from netlab.lab import schema
 from netlab.lab.resolving.desk import Desk, Draft
-from netlab.lab.yamlfile import Location
 from netlab.model import IptablesRule
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from netlab.base.addresses import Network
 from netlab.base.errors import Problem
+from netlab.base.yamlfile import Location
 from netlab.lab.resolving.desk import Desk
-from netlab.lab.yamlfile import Location
 from netlab.model import Bridge, Vxlan
 
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from netlab.base.addresses import Interface
 from netlab.base.names import DEVICE_NAME_MAX, device_name_problem
+from netlab.base.yamlfile import Location
 from netlab.compile.topology import Device, Impairment
 from netlab.lab import schema
 from netlab.lab.impairments import qdiscs
 from netlab.lab.resolving.desk import Desk
 from netlab.lab.segments import Segment
-from netlab.lab.yamlfile import Location
 from netlab.model import Bridge, Dummy, Ipip, Kind, Macvlan, Tun, Vxlan
 
 #: a Linux bridge has 1,024 ports (BR_MAX_PORTS)

@@ -11,6 +11,7 @@ from netlab.model.explain.command import Command, command, option, reasons
 from netlab.model.links import (
     Bridge,
     BridgePort,
+    BridgeVlan,
     Dummy,
     Ipip,
     Link,
@@ -67,6 +68,21 @@ def delete(link: Link) -> list[Command]:
     if isinstance(link.kind, Loopback):
         return [_set(link, "down")] if link.up else []
     return [command("ip", "link", "del", link.name, why=link.why)]
+
+
+def create_vlan(vlan: BridgeVlan) -> list[Command]:
+    """What frames of a VLAN may do at a port: `add` also gives one that is there its new flags."""
+    flags = [word for word in ("pvid", "untagged") if getattr(vlan, word)] + ["self"] * vlan.on_bridge
+    return [command("bridge", "vlan", "add", "dev", vlan.dev, "vid", str(vlan.vid), *flags, why=vlan.why)]
+
+
+def change_vlan(old: BridgeVlan, new: BridgeVlan) -> list[Command]:
+    return create_vlan(new)
+
+
+def delete_vlan(vlan: BridgeVlan) -> list[Command]:
+    own = ("self",) if vlan.on_bridge else ()
+    return [command("bridge", "vlan", "del", "dev", vlan.dev, "vid", str(vlan.vid), *own, why=vlan.why)]
 
 
 def add(
@@ -210,6 +226,7 @@ def _bridge_options(new: Bridge, old: Bridge) -> tuple[str, ...]:
         "ageing": ("ageing_time", new.ageing * _USER_HZ),
         "forward_delay": ("forward_delay", new.forward_delay * _USER_HZ),
         "mcast_snooping": ("mcast_snooping", int(new.mcast_snooping)),
+        "default_pvid": ("vlan_default_pvid", new.default_pvid),
     }
     different = [f.name for f in fields(Bridge) if getattr(new, f.name) != getattr(old, f.name)]
     return tuple(str(word) for name in different for word in spelt[name])

@@ -14,7 +14,7 @@ from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
 from netlab.model.l3 import Address, Fdb, Neighbour, Route, Rule
-from netlab.model.links import Link
+from netlab.model.links import BridgeVlan, Link
 from netlab.model.nft import NFT, NftTable
 from netlab.model.qdisc import Qdisc
 from netlab.model.sets import Ipset
@@ -37,6 +37,7 @@ _VERBS: dict[type[Item], _Verbs] = {
     Route: _Verbs(l3.create_route, l3.change_route, l3.delete_route),
     Rule: _Verbs(l3.create_rule, l3.change_rule, l3.delete_rule),
     Neighbour: _Verbs(l3.create_neighbour, l3.change_neighbour, l3.delete_neighbour),
+    BridgeVlan: _Verbs(links.create_vlan, links.change_vlan, links.delete_vlan),
     Fdb: _Verbs(l3.create_fdb, l3.change_fdb, l3.delete_fdb),
     Qdisc: _Verbs(qdisc.create, qdisc.change, qdisc.delete),
     Sysctl: _Verbs(sysctl.create, sysctl.change, sysctl.delete),

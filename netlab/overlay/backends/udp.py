@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import ClassVar
 
-from netlab.model import Address, HostState, Item, Link, Tun
+from netlab.model import Address, HostState, Item, Link, Sysctl, Tun
 from netlab.overlay.backends.options import Options, without
 from netlab.overlay.config import NetworkConfig
 from netlab.overlay.lease import Lease, LeaseAttrs
@@ -60,6 +60,8 @@ class Udp:
         return [
             Link(name=DEVICE, kind=Tun(vnet_hdr=self.offload), mtu=self.mtu(underlay), why=because),
             Address(dev=DEVICE, address=self.address(own), why=because),
+            # the ICMP errors of the data path come out of flannel0 with its own address, which is a martian otherwise
+            Sysctl(name=f"net/ipv4/conf/{DEVICE}/accept_local", value="1", why=f"{because}: ICMP errors"),
         ]
 
     def remote(self, lease: Lease, own: Lease, underlay: Underlay) -> list[Item]:

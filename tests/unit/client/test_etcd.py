@@ -374,3 +374,18 @@ def test_what_is_wrong_with_files_and_endpoints(tmp_path: Path) -> None:
         EtcdClient(["127.0.0.1:2379"])
     with pytest.raises(InputError, match="no endpoint"):
         EtcdClient([])
+
+
+def test_taking_a_key_says_what_it_was(etcd: Etcd) -> None:
+    async def test(client: EtcdClient) -> None:
+        gone = await client.take("/a")
+        assert (gone.done, gone.current) == (False, None)
+        revision = await client.put("/a", b"x")
+        other = await client.take("/a", modified=revision + 1)
+        assert other.current and (other.done, other.current.modified) == (False, revision)
+        taken = await client.take("/a", modified=revision)
+        assert taken.current and (taken.done, taken.current.value, taken.revision) == (True, b"x", revision + 1)
+        await client.put("/a", b"y")
+        assert (await client.take("/a")).done
+
+    run(etcd, test)

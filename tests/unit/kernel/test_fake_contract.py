@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from contract import Contract
+from strategies import COMMON
 
 from netlab.kernel.apply import Backend
 from netlab.kernel.fake import FakeBackend
@@ -11,6 +12,7 @@ from netlab.kernel.fake import FakeBackend
 
 class TestFake(Contract):
     examples = 300
+    kinds = COMMON | {"bridge-vlan"}
 
     @contextlib.contextmanager
     def world(self) -> Iterator[Backend]:

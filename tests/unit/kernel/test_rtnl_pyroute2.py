@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
@@ -19,6 +21,7 @@ from netlab.model import (
     Address,
     Bridge,
     BridgePort,
+    BridgeVlan,
     Dummy,
     Fdb,
     Ipip,
@@ -181,6 +184,42 @@ def test_neighbours_and_forwarding_entries() -> None:
     message = parsed(ndmsg, encode.fdb(vtep, indices()))
     assert (message["family"], message["state"], message["flags"]) == (7, 0x80, 2)
     assert message.get_attr("NDA_DST") == "10.0.0.3"
+
+
+def test_vlans_of_bridges() -> None:
+    port = BridgeVlan(dev="eth0", vid=10, pvid=True, untagged=True)
+    for item, delete in (
+        (port, False),
+        (port, True),
+        (replace(port, dev="docker0", pvid=False, on_bridge=True), False),
+    ):
+        kind, _, body = encode.vlan(item, indices(), delete=delete)
+        assert kind == (wire.RTM_DELLINK if delete else wire.RTM_SETLINK)
+        message = parsed(ifinfmsg, (kind, 0, body))
+        assert (message["family"], message["index"]) == (7, indices()[item.dev])
+        spec = message.get_attr("IFLA_AF_SPEC")
+        assert spec.get_attr("IFLA_BRIDGE_VLAN_FLAGS") == (2 if item.on_bridge else None)
+        info = spec.get_attr("IFLA_BRIDGE_VLAN_INFO")
+        assert (info["vid"], info["flags"]) == (10, 4 if item.on_bridge else 6)
+    option = parsed(ifinfmsg, encode.link_create(Link(name="b", kind=Bridge(default_pvid=0)), indices()))
+    data = option.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
+    assert data.get_attr("IFLA_BR_VLAN_DEFAULT_PVID") == 0
+
+
+def test_the_vlans_of_a_dump() -> None:
+    """Two of a port; a bridge is its own master; a device that is neither has none."""
+    infos = [wire.attr(2, struct.pack("=HH", flags, vid)) for flags, vid in ((0, 10), (6, 20))]
+
+    def dumped(index: int, master: bytes, *parts: bytes) -> memoryview:
+        return memoryview(wire.IFINFO.pack(wire.AF_BRIDGE, 0, index, 0, 0) + master + wire.nested(26, *parts))
+
+    names = {2: "eth0", 3: "br0"}
+    assert decode.vlans(dumped(2, wire.u32(10, 3), *infos), names) == [
+        BridgeVlan(dev="eth0", vid=10),
+        BridgeVlan(dev="eth0", vid=20, pvid=True, untagged=True),
+    ]
+    assert decode.vlans(dumped(3, wire.u32(10, 3), infos[0]), names) == [BridgeVlan(dev="br0", vid=10, on_bridge=True)]
+    assert decode.vlans(dumped(2, b"", wire.attr(1, bytes(2))), names) == []
 
 
 def test_rules() -> None:

@@ -220,7 +220,7 @@ def test_a_lab_that_is_as_in_its_journal_is_not_read_again(
     def fail(path: Path) -> None:
         raise AssertionError(f"{path} was read again")
 
-    monkeypatch.setattr("netlab.lab.yamlfile.load", fail)
+    monkeypatch.setattr("netlab.base.yamlfile.load", fail)
     assert engine.up(Lab(lab.path)).operations == 0
 
 

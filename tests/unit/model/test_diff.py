@@ -10,6 +10,7 @@ from strategies import ALL, host_states
 from netlab.model import (
     Address,
     Bridge,
+    BridgeVlan,
     Chain,
     Fdb,
     HostState,
@@ -28,6 +29,7 @@ from netlab.model import (
 )
 from netlab.model.diff import Change, Create, Delete, Op, diff, plan
 from netlab.model.iptables import merged
+from netlab.model.vlans import default_pvid
 
 states = host_states(kinds=ALL)
 thorough = settings(deadline=None, max_examples=60)
@@ -125,7 +127,10 @@ def test_all_of_a_state_is_made_once_in_an_order_that_works(a: HostState) -> Non
 @given(states, states)
 def test_what_nobody_asked_for_is_left_alone(actual: HostState, wanted: HostState) -> None:
     asked = {item.order for item in wanted}
-    assert all(op.item.order in asked for op in plan(actual, wanted) if not isinstance(op, Delete))
+    links = {link.name: link for link in wanted.all(Link)}
+    others = [op.item for op in plan(actual, wanted) if not isinstance(op, Delete) and op.item.order not in asked]
+    # but for the VLAN that the kernel would have made by itself, which the change of a bridge's default moves
+    assert all(isinstance(v, BridgeVlan) and v.vid == default_pvid(links, v.dev) for v in others)
     assert plan(actual, HostState()) == []
 
 
@@ -231,6 +236,16 @@ def test_built_in_chains_are_shared() -> None:
     assert shared(forward("KUBE-FORWARD", "ACCEPT"), HostState(), forward("KUBE-FORWARD")) == ["ACCEPT"]
 
 
+def test_a_route_that_may_outlive_the_address_beside_its_own_is_deleted() -> None:
+    """The second address of a subnet goes: the first, which stays, holds the routes; which is which does not show."""
+    first, second = (Address(dev="br0", address=ip_interface(f"10.0.0.{n}/24")) for n in (1, 2))
+    plain = Route(dst=ip_network("10.9.0.0/16"), dev="br0")
+    chosen = Route(dst=ip_network("10.8.0.0/16"), dev="br0", src=first.address.ip)
+    removed = [op.item for op in diff(HostState.of([BR0, first, second, plain, chosen]), HostState.of([BR0, first]))
+               if isinstance(op, Delete)]  # fmt: skip
+    assert {plain, chosen} <= set(removed)
+
+
 # --- what cannot be
 
 
@@ -242,6 +257,14 @@ def test_built_in_chains_are_shared() -> None:
         ([DOWN, DEFAULT], "route default: device br0 is not there or is down"),
         ([DOWN, NEIGHBOUR], "neighbour 10.0.0.9 dev br0: device br0 is not there or is down"),
         ([A4], "address 10.0.0.1/24 dev br0: device br0 is not there"),
+        ([BridgeVlan(dev="br0", vid=10)], "vlan 10 dev br0: device br0 is not there"),
+        ([BR0, BridgeVlan(dev="br0", vid=10)], "vlan 10 dev br0: br0 is itself a bridge"),
+        ([Link(name="t", kind=Tun()), BridgeVlan(dev="t", vid=10)], "vlan 10 dev t: t is no port of a bridge"),
+        ([Link(name="t", kind=Tun()), BridgeVlan(dev="t", vid=10, on_bridge=True)], "vlan 10 dev t: t is no bridge"),
+        (
+            [BR0, *(BridgeVlan(dev="br0", vid=vid, pvid=True, on_bridge=True) for vid in (10, 20))],
+            "vlan 20 dev br0: vlan 10 dev br0 is the PVID there already",
+        ),
     ],
 )
 def test_problems(items: list[Item], problem: str) -> None:

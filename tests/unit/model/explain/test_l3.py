@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 
 import pytest
 
-from netlab.model import Address, Fdb, Item, Neighbour, NextHop, Route, Rule, Sysctl
+from netlab.model import Address, BridgeVlan, Fdb, Item, Neighbour, NextHop, Route, Rule, Sysctl
 from netlab.model.diff import Change, Create, Delete
 from netlab.model.explain import commands
 
@@ -134,6 +134,16 @@ MAC = "02:00:00:00:00:01"
             f"bridge fdb replace {MAC} dev veth1 master static",
             f"bridge fdb del {MAC} dev veth1 master",
         ),
+        (
+            BridgeVlan(dev="veth1", vid=10, pvid=True, untagged=True),
+            "bridge vlan add dev veth1 vid 10 pvid untagged",
+            "bridge vlan del dev veth1 vid 10",
+        ),
+        (
+            BridgeVlan(dev="br0", vid=20, on_bridge=True),
+            "bridge vlan add dev br0 vid 20 self",
+            "bridge vlan del dev br0 vid 20 self",
+        ),
         (Sysctl(name="net/ipv4/ip_forward", value="1"), "sysctl -q -w net.ipv4.ip_forward=1", None),
         (
             Sysctl(name="net/ipv4/conf/flannel.1/rp_filter", value="0"),
@@ -179,6 +189,11 @@ def test_made_and_removed(item: Item, made: str, removed: str | None) -> None:
             Sysctl(name="net/ipv4/ip_forward", value="1"),
             Sysctl(name="net/ipv4/ip_forward", value="0"),
             ["sysctl -q -w net.ipv4.ip_forward=0"],
+        ),
+        (
+            BridgeVlan(dev="veth1", vid=10, pvid=True, untagged=True),
+            BridgeVlan(dev="veth1", vid=10),
+            ["bridge vlan add dev veth1 vid 10"],
         ),
     ],
 )

@@ -50,6 +50,10 @@ def link(name: str, kind: object, **fields: object) -> Link:
             link("br0", Bridge(vlan_filtering=True, mcast_snooping=False)),
             ["ip link add br0 type bridge vlan_filtering 1 mcast_snooping 0"],
         ),
+        (
+            link("br0", Bridge(vlan_filtering=True, default_pvid=0)),
+            ["ip link add br0 type bridge vlan_filtering 1 vlan_default_pvid 0"],
+        ),
         (link("br0", Bridge(), alias="the LAN"), ["ip link add br0 type bridge", "ip link set br0 alias 'the LAN'"]),
         (link("veth1", Veth("eth0", "lab.web")), ["ip link add veth1 type veth peer name eth0 netns lab.web"]),
         (link("flannel.1", Vxlan(1, 8472)), ["ip link add flannel.1 mtu 1450 type vxlan id 1 dstport 8472"]),

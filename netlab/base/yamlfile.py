@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from netlab.base.errors import InputError, Problem
-from netlab.lab.labfile import shown as shown
+from netlab.base.files import shown
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[str | int, ...]

@@ -1,0 +1,40 @@
+"""One's complement sums of many rows at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.int64]
+
+_CARRY = np.uint64((1 << 32) - 1)
+
+
+def pitch(size: int) -> int:
+    """The least multiple of 8 that holds a row: what `row_sums` needs."""
+    return (size + 7) & ~7
+
+
+def row_sums(rows: Bytes) -> Words:
+    """The sum of each row's 16-bit words in the machine's byte order, to be taken modulo 65535. Shape (n, p) to (n,).
+
+    p: a multiple of 8; rows aligned to 8 and contiguous, at most 2**32 bytes long. A sum in the other byte order is the
+    same number with its bytes swapped, so what is stored in the machine's order is right on the wire (RFC 1071
+    section 2).
+
+    Adding 64-bit words is 3 times faster than widening 16-bit ones, but loses what overflows. The sum of the upper
+    halves alone, which cannot overflow, brings it back: the lower halves' sum is the difference.
+    """
+    wrapped = np.add.reduce(rows.view(np.uint64), axis=1)
+    upper = np.add.reduce(rows.view(np.uint32)[:, 1::2], axis=1, dtype=np.uint64)
+    # lower + upper, with lower = wrapped - (upper << 32), in two steps instead of three
+    upper *= _CARRY
+    wrapped -= upper
+    sums: Words = wrapped.view(np.int64)
+    return sums
+
+
+def swapped(word: int) -> int:
+    """A 16-bit word from network order to the machine's."""
+    return (word >> 8 | word << 8) & 0xFFFF
