@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from strategies import COMMON, host_states
 
 from netlab.base.errors import KernelError
-from netlab.kernel.apply import Backend, Kernel
+from netlab.kernel.apply import Backend, DaemonKernel, Kernel
 from netlab.kernel.ledger import MemoryLedger
 from netlab.model import (
     Address,
@@ -242,3 +242,24 @@ class Contract:
             plans = kernel.plan_all("x", {A: switch(B), B: host("10.0.0.1/24", "10.0.0.9")})
             assert all(isinstance(op, Create) for op in plans[B])
             assert A not in set(backend.names())
+
+    def test_a_step_is_as_good_as_apply(self) -> None:
+        """What a daemon hands over reaches the kernel without a look at the rest, and is claimed."""
+        with self.world() as backend:
+            ledger = MemoryLedger()
+            kernel = DaemonKernel(backend, ledger)
+            own = [
+                Chain(family=4, table="filter", name=f"KUBE-{n}", rules=(IptablesRule.of("-j RETURN"),)) for n in "ABC"
+            ]
+            jump = Chain(family=4, table="filter", name="FORWARD", rules=(IptablesRule.of("-j KUBE-A"),))
+            everything = HostState.of([jump, *own])
+            assert kernel.apply(A, "x", HostState.of([LO])) is not None
+            kernel.step(A, "proxy", (), tuple(everything))
+            assert kernel.plan_all("proxy", {A: everything}) == {}
+            other = Chain(family=4, table="filter", name="KUBE-B", rules=(IptablesRule.of("-s 10.0.0.0/8 -j ACCEPT"),))
+            ops = kernel.step(A, "proxy", own[1:], (other,))
+            assert [type(op).__name__ for op in ops] == ["Change", "Delete"]
+            assert kernel.plan_all("proxy", {A: HostState.of([jump, own[0], other])}) == {}
+            # what is claimed is taken away by somebody who knows nothing but the ledger
+            Kernel(backend, ledger).apply(A, "proxy", HostState())
+            assert kernel.drift("x", {A: HostState.of([LO])}) == ({}, {})

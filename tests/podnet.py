@@ -159,7 +159,7 @@ class Net:
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                         sock.bind(("0.0.0.0", port))
                         if kind == socket.SOCK_STREAM:
-                            sock.listen(64)
+                            sock.listen(1024)  # a queue that overflows looks like a rule that drops
                         chosen.register(sock, selectors.EVENT_READ, name)
                         self._sockets.append(sock)
 

@@ -26,9 +26,7 @@ NAMES = {"netlab": "netlab", "ip": "ip -batch", "mininet": "Mininet"}
 
 
 @click.group(
-    epilog=output.examples(
-        "sudo netlab bench topology --hosts 100 --hosts 1000", "sudo netlab bench overlays", "sudo netlab bench rules"
-    )
+    epilog=output.examples("sudo netlab bench topology --hosts 100 --hosts 1000", "sudo netlab bench overlays")
 )
 def bench() -> None:
     """Measure netlab beside the tools it is compared with."""
@@ -292,11 +290,12 @@ def store(repeat: int, only: tuple[str, ...], directory: Path, as_json: bool) ->
     help="Policies, over twice as many pods on one node; repeatable.",
 )  # fmt: skip
 @click.option(
-    "--mode", "modes", multiple=True, type=click.Choice(["iptables-legacy", "iptables-nft", "nftables"]),
+    "--mode", "modes", multiple=True,
+    type=click.Choice(["iptables-legacy", "iptables-nft", "nftables", "nftables-rules"]),
     help="Only this; repeatable.",
 )  # fmt: skip
 @click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Turns of each.")
-@click.option("--slow", is_flag=True, help="Load iptables-nft in sizes that take minutes, too.")
+@click.option("--slow", is_flag=True, help="Load what takes minutes, too.")
 @output.json_option
 def rules(
     sizes: tuple[int, ...],

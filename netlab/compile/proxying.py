@@ -40,6 +40,9 @@ class ProxyConfig:
     strict_arp: bool = False
     #: endpoints from which on rules carry no comments (kube-proxy's "large cluster")
     large: int = 1000
+    #: nftables: a fair choice by a `map` of its own, or by `rules` one after the other. The kernel names an anonymous
+    #: map after a look at all others, so that 10,000 Services load in 109 s by maps and in 7 s by rules
+    choice: Literal["map", "rules"] = "map"
     owner: str = "proxy"
 
     def cluster_cidr(self, family: Family) -> str | None:
@@ -133,7 +136,8 @@ def joined(address: str, port: int) -> str:
 
 def ip_of(endpoint: str) -> str:
     """The address of an `address:port` text, without brackets."""
-    return endpoint.rpartition(":")[0].strip("[]")
+    address = endpoint[: endpoint.rindex(":")]
+    return address[1:-1] if address[0] == "[" else address
 
 
 def ports_of(service: Service, slices: Sequence[EndpointSlice], config: ProxyConfig, family: Family) -> list[Port]:
@@ -184,13 +188,21 @@ def _port(
         cluster,
         local,
         exists,
-        tuple(sorted({e.address for e in found.values() if e.node == config.node})),
+        tuple(sorted({e.address for e in found.values() if e.node == config.node})) if config.node else (),
     )
 
 
 def _endpoints(port: ServicePort, slices: Sequence[EndpointSlice], node: str) -> dict[str, Endpoint]:
     """`address:port` to endpoint, in the order of that text; of doubles, the local one (S57)."""
     found: dict[str, Endpoint] = {}
+    if len(slices) == 1 and len(slices[0].ports) == 1 and slices[0].family == 4:
+        # what most Services are, without a look at every other possibility for each endpoint
+        ((name, protocol, number),) = slices[0].ports
+        if name != port.name or protocol != port.protocol or not number:
+            return found
+        texts = {f"{endpoint[0]}:{number}": endpoint for endpoint in slices[0].endpoints}
+        if len(texts) == len(slices[0].endpoints):
+            return {text: texts[text] for text in sorted(texts)}
     for one in slices:
         for name, protocol, number in one.ports:
             if name != port.name or protocol != port.protocol or not number:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 
 from netlab.compile.iptables_base import base_chains
@@ -62,6 +63,13 @@ def probability(left: int) -> str:
 
 
 _PROBABILITIES: dict[int, str] = {}
+
+
+@cache
+def chances(count: int) -> tuple[str, ...]:
+    """The match of each of `count` endpoints in turn, the last without one."""
+    match = " -m statistic --mode random --probability "
+    return (*(match + probability(left) for left in range(count, 1, -1)), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +235,8 @@ class _Compiling:
                 note = f'-m comment --comment "{name} -> {endpoint}"'
                 recent = f"-m recent --rcheck --seconds {port.affinity} --reap --name {sep} --mask {mask} --rsource"
                 rules.append(_rule(f"{note} {recent} -j {sep}", f"{why}: session affinity"))
-        left = len(endpoints)
-        for endpoint, sep in zip(endpoints, chains, strict=True):
-            note = f'-m comment --comment "{name} -> {endpoint}"'
-            chance = f" -m statistic --mode random --probability {probability(left)}" if left > 1 else ""
-            rules.append(_rule(f"{note}{chance} -j {sep}", why))
-            left -= 1
+        for endpoint, sep, chance in zip(endpoints, chains, chances(len(endpoints)), strict=True):
+            rules.append(_rule(f'-m comment --comment "{name} -> {endpoint}"{chance} -j {sep}', why))
         return rules
 
     def outside(self, cluster: str, target: str, served: bool) -> Iterable[IptablesRule]:
@@ -280,10 +284,11 @@ class _Compiling:
         hairpin = f"{why}: an endpoint that calls itself"
         chain = Chain.trusted
         mask = "255.255.255.255" if family == 4 else "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+        marked, dnat = f"{host} {note} -j KUBE-MARK-MASQ", f"-p {proto} {note} -m {proto}"
         for endpoint, sep in self.seps.items():
             recent = f" -m recent --set --name {sep} --mask {mask} --rsource" if port.affinity else ""
             rules = (
-                _rule(f"-s {ip_of(endpoint)}{host} {note} -j KUBE-MARK-MASQ", hairpin),
-                _rule(f"-p {proto} {note} -m {proto}{recent} -j DNAT --to-destination {endpoint}", why),
+                _rule(f"-s {ip_of(endpoint)}{marked}", hairpin),
+                _rule(f"{dnat}{recent} -j DNAT --to-destination {endpoint}", why),
             )
             self.own.append(chain(family, "nat", sep, rules, owner, why))

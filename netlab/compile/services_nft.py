@@ -165,6 +165,11 @@ class _Compiling:
             for endpoint in endpoints:
                 name = self.endpoints[endpoint]
                 yield f"{ip} saddr @affinity-{name} goto endpoint-{name}", "session affinity"
+        if self.config.choice == "rules":
+            for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
+                chance = f"numgen random mod {left} 0 " if left > 1 else ""
+                yield f"{chance}goto endpoint-{self.endpoints[endpoint]}", ""
+            return
         choices = ", ".join(f"{at} : goto endpoint-{self.endpoints[e]}" for at, e in enumerate(endpoints))
         yield f"numgen random mod {len(endpoints)} vmap {{ {choices} }}", ""
 

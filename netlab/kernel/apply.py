@@ -159,7 +159,7 @@ class DaemonKernel(Kernel):
         new = HostState(tuple(item for item in wanted if id(item) not in before))
         if not all(isinstance(item, Route | Neighbour | Fdb) for item in (*gone, *new)):
             return self.apply(netns, owner, wanted)
-        return self._perform(netns, owner, swapped(gone, new), gone.items, new.items)
+        return self._perform(netns, owner, swapped(gone, new), list(gone), list(new))
 
     def step(self, netns: str, owner: str, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
         """A change that the owner hands over: items that were and are no more, or not as they are; and the new.
@@ -230,7 +230,9 @@ def claimed(item: Item) -> Item:
             return item
         return Chain.trusted(item.family, item.table, item.name, (), item.owner, item.why)
     if isinstance(item, NftChain):
-        return replace(item, rules=())
+        if item.hook:
+            return replace(item, rules=())
+        return NftChain.trusted(item.family, item.table, item.name, (), item.owner, item.why)
     if isinstance(item, Ipset):
         return replace(item, entries=())
     return replace(item, elements=()) if isinstance(item, NftSet) else item

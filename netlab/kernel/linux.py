@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netlab.base.errors import KernelError, MachineError
+from netlab.base.errors import KernelError
 from netlab.kernel import netns, tun
 from netlab.kernel.apply import States
+from netlab.kernel.limits import allow_files
 from netlab.kernel.refusals import refusal
 from netlab.kernel.rtnl import decode, encode, wire
 from netlab.kernel.rtnl.encode import Indices, Request
@@ -117,7 +117,7 @@ class LinuxBackend:
     def _open(self, names: Iterable[str]) -> Iterator[dict[str, _Place]]:
         """The namespaces, opened together and closed together."""
         names = list(names)
-        _allow_files(3 * len(names) + 100)
+        allow_files(3 * len(names) + 100)
         highest = 1
 
         def fresh() -> int:
@@ -411,18 +411,6 @@ def _with_keys(place: _Place, link: Link) -> Link:
 
 
 _LO_DOWN = Link(name="lo", kind=Loopback(), up=False)
-
-
-def _allow_files(count: int) -> None:
-    """Raise the soft limit of open files for labs of many namespaces."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < count:
-        if hard < count:
-            raise MachineError(
-                f"{count} files have to be open at once and this process may open {hard}",
-                hint=f"raise the limit first: ulimit -Hn {count}",
-            )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def _makes_device(op: Op) -> bool:

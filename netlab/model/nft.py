@@ -6,6 +6,7 @@ transactions, so all items of a plan go in one. Facts: nft(8), nftables 1.0.6.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -191,8 +192,11 @@ _CHAIN_SETTERS = tuple(
 NFT = (NftTable, NftSet, NftChain)
 
 
+_NAME = re.compile(r"[^\s\";{}]+")
+
+
 def _check_name(name: str) -> None:
-    if not name or len(name.encode()) > NAME_MAX or any(c.isspace() or c in '";{}' for c in name):
+    if not _NAME.fullmatch(name) or len(name.encode()) > NAME_MAX:
         raise ValueError(
             f"nft name {name!r} must have 1 to {NAME_MAX} bytes, no white space, quote, brace or semicolon"
         )

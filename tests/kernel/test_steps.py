@@ -74,11 +74,19 @@ def where() -> Iterator[str]:
 
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize(
-    ("mode", "variant"), [(IptablesProxier, "legacy"), (IptablesProxier, "nft"), (NftProxier, "legacy")]
+    ("mode", "variant", "choice"),
+    [
+        (IptablesProxier, "legacy", "map"),
+        (IptablesProxier, "nft", "map"),
+        (NftProxier, "legacy", "map"),
+        (NftProxier, "legacy", "rules"),
+    ],
 )
-def test_steps_are_as_good_as_apply(where: str, mode: type[Proxier[Any]], variant: str, family: Any) -> None:
+def test_steps_are_as_good_as_apply(
+    where: str, mode: type[Proxier[Any]], variant: str, choice: Any, family: Any
+) -> None:
     kernel = DaemonKernel(LinuxBackend(iptables=variant), MemoryLedger())
-    proxier = mode(CONFIG, family)
+    proxier = mode(replace(CONFIG, choice=choice), family)
 
     def step() -> int:
         made = proxier.step()

@@ -89,7 +89,14 @@ class NftEngine:
                     if not journey.is_local(journey.packet.dst if side == "daddr" else journey.packet.src):
                         return _NEXT
                 case "numgen":
-                    _, _, count, _, choices = (next(words) for _ in range(5))
+                    _, _, count, how = (next(words) for _ in range(4))
+                    if how != "vmap":
+                        # one of `count`: the rule holds where the number is this one
+                        share = 1 / int(count)
+                        if journey.dice.choose((share, 1 - share)) != 0:
+                            return _NEXT
+                        continue
+                    choices = next(words)
                     listed = dict(_pairs(choices))
                     chosen = journey.dice.choose([1 / int(count)] * int(count))
                     return self._go(journey, chain, listed[str(chosen)], rule, tell)

@@ -94,6 +94,8 @@ class World:
         dice, memory = dice or Dice(), memory or Memory()
         packet = replace(packet)
         steps: list[Step] = []
+        if start.kind == "pod" and packet.src == packet.dst:
+            return Outcome("delivered", str(start), packet, ())  # it never leaves the pod
         node = self.nodes[start.node]
         journey = Journey(node.name, packet, dice, memory, node.local, node.ips[0] if node.ips else "", steps)
         verdict, where = self._node(journey, node, own=start.kind == "node", pod=start.kind == "pod")

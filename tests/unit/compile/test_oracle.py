@@ -34,8 +34,10 @@ def places() -> list[tuple[Place, Client]]:
 
 
 @pytest.mark.parametrize("cidr", [CIDR, None], ids=["cidr", "no-detector"])
-@pytest.mark.parametrize("mode", ["iptables", "nftables"])
-def test_services(mode: Mode, cidr: str | None) -> None:
+@pytest.mark.parametrize(
+    ("mode", "choice"), [("iptables", "map"), ("nftables", "map"), ("nftables", "rules")], ids="-".join
+)
+def test_services(mode: Mode, choice: Any, cidr: str | None) -> None:
     base: list[dict[str, Any]] = [worlds.node(n) for n in worlds.NODES] + worlds.nine()
 
     @settings(relaxed)
@@ -44,7 +46,7 @@ def test_services(mode: Mode, cidr: str | None) -> None:
         listed = base + made
         parsed = completed(objects(listed))
         # "none" is a detector of nothing: a prefix that nobody is in would be told as if it were one
-        given_config = ProxyConfig(node="", cluster_cidrs=(cidr,) if cidr else ("fd77::/64",))
+        given_config = ProxyConfig(node="", cluster_cidrs=(cidr,) if cidr else ("fd77::/64",), choice=choice)
         simulated = world(parsed, mode, given=given_config)
         oracle = ServiceOracle(listed, cidr=cidr, mode=mode)
         targets: set[tuple[str, str, int]] = {("192.168.0.1", "tcp", 22), ("10.244.2.11", "tcp", 80)}

@@ -89,6 +89,12 @@ def test_S108_balance_and_affinity() -> None:
     assert sets[f"affinity-{endpoint}"].flags == ("dynamic", "timeout") and duration(10800) == "3h"
 
 
+def test_S108_choice_by_rules() -> None:
+    made = chains(proxier("10.180.0.1", "10.180.0.2", "10.180.0.3", config=replace(CONFIG, choice="rules")))
+    found = [r.partition("goto")[0] for r in made["service-ULMVA6XW-ns1/svc1/tcp/p80"][1:]]
+    assert found == ["numgen random mod 3 0 ", "numgen random mod 2 0 ", ""]
+
+
 def test_S109_localhost_is_not_served() -> None:
     assert "ip daddr != 127.0.0.0/8" in chains(proxier())["services"][1]
 
