@@ -54,7 +54,7 @@ def test_the_text_is_true(name: str, lab_copy: Callable[[str], Lab], tmp_path: P
     lab = lab_copy(name)
     waiting: list[subprocess.Popen[str]] = []
     for where, line, expected in commands((LABS / name / "exercise.md").read_text()):
-        line = re.sub(rf"\b((?:lab|exercise) \w+|grep -c|--lab) {name}\b", rf"\1 {lab.name}", line)
+        line = re.sub(rf"(\b(?:lab|exercise) \w+|\bgrep -c|--lab) {name}\b", rf"\1 {lab.name}", line)
         line = line.replace(f"/run/netlab/{name}/", f"/run/netlab/{lab.name}/")
         line = line.replace(f"lab up {lab.name}", f"lab up {lab.folder}")
         line = re.sub(r"\bnetlab ", f"{shlex.quote(sys.executable)} -m netlab.cli.main ", line)
