@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,8 @@ def test_straight_within_a_subnet_and_by_the_tunnel_across(tmp_path: Path) -> No
     file = tmp_path / "lab.yaml"
     file.write_text(LAB)
     engine, lab = Engine(LinuxMachine()), Lab(file)
+    # loaded by the first request for tunl0, the module would make one itself, and be quicker
+    subprocess.run(["modprobe", "ipip"], check=True)
     engine.up(lab)
     try:
         context = Context(engine.machine, engine.record(lab.name), lab.topology)
