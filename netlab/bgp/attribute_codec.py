@@ -154,7 +154,7 @@ class Reader:
     """Reads the attributes of one session. as4: whether it has four-octet AS numbers; ebgp: the peer is external."""
 
     #: distinct attribute lists remembered; then forgotten altogether, which costs one reading each
-    REMEMBERED_MAX = 20_000
+    REMEMBERED_MAX = 4_000
 
     def __init__(self, *, as4: bool, ebgp: bool) -> None:
         self.as4, self.ebgp = as4, ebgp

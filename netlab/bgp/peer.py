@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
+import socket
 from collections import Counter
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
@@ -69,9 +71,27 @@ class Connection(asyncio.Protocol):
         self.do(self.session.receive(data, self.now))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.transport is not None and exc is not None:
+            words = self._last_words(self.transport)
+            if words:
+                self.do(self.session.receive(words, self.now))
         if self.transport is not None:
             self.transport = None
             self.do(self.session.lost(self.now, f"the connection broke: {exc}" if exc else "the peer closed"))
+
+    def _last_words(self, transport: asyncio.Transport) -> bytes:
+        """What arrived before the connection broke: a NOTIFICATION, perhaps, that we had not read when a write failed.
+
+        A peer that closes with something of ours unread resets the connection, and asyncio gives up at the first of
+        two errors. The kernel still has what came before.
+        """
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as copy,
+        ):
+            copy.setblocking(False)
+            return copy.recv(1 << 16)
+        return b""
 
     def pause_writing(self) -> None:
         self.paused = True

@@ -385,6 +385,8 @@ class Session:
                 return self._notify(Notification(Code.FSM, states.index(before) + 1 if before in states else 0))
             case Action.SEND_HOLD_EXPIRED:
                 return self._notify(Notification(Code.HOLD_TIMER))
+            case Action.START_RETRY if self.passive:
+                pass  # nothing to try: it waits
             case Action.START_RETRY:
                 timers[Timer.RETRY] = now + self._jittered(self.terms.connect_retry)
             case Action.STOP_RETRY:

@@ -12,7 +12,6 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 from netlab.base.addresses import Address
 from netlab.base.errors import KernelError
@@ -23,6 +22,7 @@ from netlab.bgp.capabilities import Restart
 from netlab.bgp.codes import CONFIG_CHANGE, DECONFIGURED, SHUTDOWN, Notification
 from netlab.bgp.config import Config, LocalNetwork, PeerConfig
 from netlab.bgp.decision import Hop, HopKey, Path, Rules, Source
+from netlab.bgp.door import Door
 from netlab.bgp.eventlog import EventLog
 from netlab.bgp.export import Self, accept, told
 from netlab.bgp.fib import Fib, Kernel, Place
@@ -39,6 +39,8 @@ GATHER = 0.01
 BATCH = 2000
 #: seconds after which a refusal of the kernel is followed by a look at the whole
 REPAIR_AFTER = 1.0
+#: next hops that are watched before it is asked which of them are still of use
+HOPS_MAX = 1000
 
 
 class Speaker:
@@ -54,7 +56,8 @@ class Speaker:
         self.stopping = False
         self.kernel_errors = 0
         self.last_kernel_error = ""
-        self.listeners: dict[tuple[Address, int], tuple[socket.socket, asyncio.Server]] = {}
+        self._hops_max = HOPS_MAX
+        self.door = Door(self._connection_for)
         self.networks: dict[Place, LocalNetwork] = {}
         held = kernel.held() if kernel else HostState()
         self.fib = Fib(config.kernel, f"bgpd/{config.name}", held)
@@ -102,17 +105,14 @@ class Speaker:
         cease = Notification.ceasing(SHUTDOWN, text)
         for peer in list(self.peers.values()):
             peer.stop(cease, quietly=quietly)
-        for sock, server in self.listeners.values():
-            server.close()
-            sock.close()
-        self.listeners.clear()
+        self.door.close()
         for handle in (self._flushing, self._repair, self._deferral):
             if handle is not None:
                 handle.cancel()
         if self.kernel is not None and self._loop is not None:
             self._loop.remove_reader(self.kernel.fileno())
             if not quietly:
-                self.kernel.apply(HostState())
+                self._to_kernel(self.fib.whole(), HostState())
         await asyncio.sleep(0)  # transports send and close in the loop's next turn
         await asyncio.sleep(0.05)
         self.log.close()
@@ -132,8 +132,8 @@ class Speaker:
                 self._remove(peer, Notification.ceasing(DECONFIGURED))
             elif changed_self or new.session_part() != peer.config.session_part():
                 self._remove(peer, Notification.ceasing(CONFIG_CHANGE))
-        await self._listen(config)
-        self._sign(old, config)
+        await self.door.listen(config.listen)
+        self.door.sign(old, config)
         for p in config.peers:
             existing = self.peers.get(p.name)
             if existing is None:
@@ -179,27 +179,6 @@ class Speaker:
                 again.setdefault(id(path.received), (path, []))[1].append(prefix)
             for path, prefixes in again.values():
                 self._learn(peer, family, path.received, prefixes, since=path.since)
-
-    async def _listen(self, config: Config) -> None:
-        assert self._loop is not None
-        for key in self.listeners.keys() - set(config.listen):
-            sock, server = self.listeners.pop(key)
-            server.close()
-            sock.close()
-        for key in config.listen:
-            if key not in self.listeners:
-                sock = sockets.listening(*key)
-                server = await self._loop.create_server(lambda: _Doorman(self), sock=sock)
-                self.listeners[key] = (sock, server)
-
-    def _sign(self, old: Config, new: Config) -> None:
-        """Passwords of those who connect to us. The kernel wants them at the listening socket, before they come."""
-        passwords = {p.address: p.password for p in new.peers if p.password}
-        gone = {p.address for p in old.peers if p.password} - set(passwords)
-        for (address, _), (sock, _server) in self.listeners.items():
-            for peer, password in [*((p, None) for p in gone), *passwords.items()]:
-                if peer.version == address.version:
-                    sockets.set_password(sock, peer, password)
 
     # -- our own routes
 
@@ -355,8 +334,17 @@ class Speaker:
 
     def _announce(self, table: Table, path: Path, prefixes: list[Nlri]) -> None:
         if path.hop is not None and path.hop not in self.hops:
+            if len(self.hops) >= self._hops_max:
+                self._forget_hops()
             self.hops[path.hop] = self._look(path.hop)
         table.announce(path, prefixes)
+
+    def _forget_hops(self) -> None:
+        """Next hops that no path has any more need not be watched."""
+        used = {p.hop for table in self.tables.values() for entry in table.entries.values() for p in entry.paths}
+        for key in self.hops.keys() - used:
+            del self.hops[key]
+        self._hops_max = max(HOPS_MAX, 2 * len(self.hops))
 
     def _complete(self, peer: Peer, family: Family) -> None:
         """The peer's initial routes are all there."""
@@ -510,35 +498,15 @@ class Speaker:
 
     # -- who knocks
 
-    def incoming(self, transport: asyncio.Transport) -> Connection | None:
+    def _connection_for(self, address: Address, zone: str, sock: socket.socket) -> Connection | None:
         """The protocol for a connection that came in; None if nobody of that address is expected."""
-        name = transport.get_extra_info("peername")
-        sock = transport.get_extra_info("socket")
-        if name is None:
-            return None
-        host, _, zone = str(name[0]).partition("%")
-        address = ip_address(host)
         for peer in self.peers.values():
-            if peer.config.address != address or (zone and peer.config.interface not in ("", zone)):
+            if self.stopping or peer.config.address != address or (zone and peer.config.interface not in ("", zone)):
                 continue
             with contextlib.suppress(OSError):
                 sockets.set_ttl(sock, peer.config, ebgp=peer.config.asn != self.config.asn)
-                return peer.accept()
+                connection = peer.accept()
+                if connection is not None:
+                    return connection
         self.log.write(str(address), {"event": "refused", "why": "no peer of that address, or it is shut down or busy"})
         return None
-
-
-class _Doorman(asyncio.Protocol):
-    """Stands at a listening socket until it is clear who comes, and then hands over."""
-
-    def __init__(self, speaker: Speaker) -> None:
-        self._speaker = speaker
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        connection = None if self._speaker.stopping else self._speaker.incoming(transport)
-        if connection is None:
-            transport.abort()
-            return
-        transport.set_protocol(connection)
-        connection.connection_made(transport)

@@ -17,6 +17,7 @@ from netlab.bgp.nlri import Family, Nlri
 from netlab.bgp.peer import Peer
 from netlab.bgp.rib import Entry, Table
 from netlab.bgp.speaker import Speaker
+from netlab.model.explain.l3 import create_route
 
 
 def summary(speaker: Speaker) -> dict[str, Any]:
@@ -216,7 +217,7 @@ def explain(speaker: Speaker, text: str) -> dict[str, Any]:
         "multipath": [labels[id(p)] for p in entry.best[1:]],
         "steps": steps,
         "paths": [_path(speaker, p) for p in [*entry.best, *(p for p in entry.paths if p not in entry.best)]],
-        "kernel": None if route is None else str(route),
+        "kernel": None if route is None else create_route(route)[0].shell(),
         "told": tellings,
     }
 

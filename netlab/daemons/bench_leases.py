@@ -208,7 +208,7 @@ class _Follower:
 
     def _count(self) -> int:
         if not self._kernel:
-            _, text = _asked(self._node, "/metrics")
+            _, text = _asked(self._node, "/metrics?name[]=flannel_leases")
             lines = (line.split() for line in text.splitlines())
             return next((int(float(words[1])) for words in lines if words[:1] == ["flannel_leases"]), 0)
         state = self._backend.read({self._node: HostState()})[self._node]

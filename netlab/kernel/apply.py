@@ -163,7 +163,9 @@ class DaemonKernel(Kernel):
         if ops:
             self._notes.note(owner, netns, added=new)
             self.backend.perform({netns: ops})
-            self._notes.note(owner, netns, dropped=[item for item in gone if item.order not in orders])
+            self._notes.note(
+                owner, netns, dropped=[item for item in gone if item.order not in orders] if orders else gone
+            )
         return ops
 
 

@@ -6,9 +6,9 @@ protocol, the caller's own, do not count: a next hop that only they lead to is n
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
+import select
 import socket
 import struct
 from ipaddress import IPv4Interface, IPv6Interface
@@ -26,6 +26,8 @@ from netlab.model.l3 import PROTOCOL_NAMES, PROTOCOLS
 RTM_F_FIB_MATCH = 0x2000
 RTNH_F_DEAD, RTNH_F_LINKDOWN = 1, 16
 RTN_UNICAST = 1
+#: RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE
+ROUTES = 0x40 | 0x400
 
 
 class Way(NamedTuple):
@@ -50,19 +52,25 @@ class Reach:
             with netns.entered(fd):
                 kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
                 self._events = socket.socket(socket.AF_NETLINK, kind, 0)
+                self._hints = socket.socket(socket.AF_NETLINK, kind, 0)
         finally:
             os.close(fd)
-        # our own routes are told, too: room for many, and more than that is no loss (see `drain`)
-        with contextlib.suppress(OSError):
-            self._events.setsockopt(socket.SOL_SOCKET, 33, 1 << 20)  # SO_RCVBUFFORCE
-        self._events.bind((0, GROUPS))
+        # Routes are told apart from devices: our own come in floods that overflow any buffer, and then nothing is lost
+        # but the knowledge that some route has changed. A device that goes must not be lost among them.
+        self._events.bind((0, GROUPS & ~ROUTES))
+        self._hints.bind((0, ROUTES))
+        self._both = select.epoll()
+        for sock in (self._events, self._hints):
+            self._both.register(sock, select.EPOLLIN)
         self._names: dict[int, str] | None = None
+        self._seen: dict[int, str] = {}  # every device that ever was: one that is gone is told of by its number
         self._addresses: list[tuple[str, Interface]] | None = None
 
     def close(self) -> None:
         """Give the sockets back."""
-        self._netlink.close()
-        self._events.close()
+        self._both.close()
+        for sock in (self._netlink, self._events, self._hints):
+            sock.close()
 
     def names(self) -> dict[int, str]:
         """Devices by index."""
@@ -70,6 +78,7 @@ class Reach:
             head = wire.IFINFO.pack(0, 0, 0, 0, 0)
             raws = (decode.raw_link(m) for m in self._netlink.dump(wire.RTM_GETLINK, head))
             self._names = {raw.index: raw.name for raw in raws}
+            self._seen |= self._names
         return self._names
 
     def addresses(self) -> list[tuple[str, Interface]]:
@@ -101,7 +110,7 @@ class Reach:
         head = wire.RTMSG.pack(family, address.max_prefixlen, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
         body = head + wire.attr(1, address.packed) + (wire.u32(4, index) if index else b"")
         answer = self._netlink.ask(wire.RTM_GETROUTE, body)
-        if isinstance(answer, int):
+        if answer is None:
             return None  # ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL: whatever the reason, packets do not get there
         _, _, _, _, _, protocol, _, kind, flags = wire.RTMSG.unpack_from(answer)
         if kind != RTN_UNICAST or flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN):
@@ -141,15 +150,16 @@ class Reach:
 
     def fileno(self) -> int:
         """Readable after devices, addresses or routes have changed, also by ourselves."""
-        return self._events.fileno()
+        return self._both.fileno()
 
     def drain(self) -> frozenset[str]:
         """Forget the changes until now; the devices whose routes the kernel may have dropped meanwhile.
 
         If more has changed than the buffer holds, those are all of them.
         """
+        _emptied(self._hints)
         suspects: set[str] = set()
-        known = dict(self._names or {})
+        known = self._seen
         stale = False
         while True:
             try:
@@ -166,6 +176,9 @@ class Reach:
                 if kind in (wire.RTM_NEWLINK, wire.RTM_DELLINK):
                     stale = True
                     _, _, index, flags, _ = wire.IFINFO.unpack_from(body)
+                    name = wire.attrs(body, wire.IFINFO.size).get(3)  # IFLA_IFNAME
+                    if name is not None:
+                        known[index] = wire.as_text(name)
                     if kind == wire.RTM_DELLINK or not flags & wire.IFF_UP:
                         suspects.add(known.get(index, ""))
                 elif kind in (wire.RTM_NEWADDR, wire.RTM_DELADDR):
@@ -176,3 +189,15 @@ class Reach:
         if stale:
             self._names = self._addresses = None
         return frozenset(suspects - {""})
+
+
+def _emptied(sock: socket.socket) -> None:
+    """Read and forget all that waits."""
+    while True:
+        try:
+            sock.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError as e:
+            if e.errno != errno.ENOBUFS:
+                raise

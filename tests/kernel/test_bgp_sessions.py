@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,7 +183,6 @@ def test_our_own_crash_and_return_loses_no_packet(world: World, family: int) -> 
     world.bgpd(c)
     world.until(lambda: {prefix, gone} <= set(world.kernel(1, family)), "the kernel to hold them")
     with Pings(world.ns(1), address) as pings:
-        time.sleep(0.3)  # some packets before
         world.end("bgpd", signal.SIGKILL)
         assert prefix in world.kernel(1, family)
         # while we are away, one of the two routes goes
@@ -222,6 +220,15 @@ def test_a_peer_that_restarts_gracefully_loses_no_packet(world: World) -> None:
     assert not world.rib()[THEIRS][0]["stale"]
 
 
+def dropped(world: World, counter: str) -> int:
+    """How many packets the kernel has refused on either side (proc_net_netstat(5), TcpExt)."""
+    total = 0
+    for i in (1, 2):
+        names, values = world.run(i, "cat", "/proc/net/netstat").splitlines()[:2]
+        total += int(dict(zip(names.split(), values.split(), strict=True))[counter])
+    return total
+
+
 def supports_md5() -> bool:
     import socket
 
@@ -246,7 +253,7 @@ def test_the_password_has_to_be_right(world: World, family: int, passive: bool) 
     routes = "" if family == 6 else f"route {THEIRS} blackhole;"
     world.bird(bird('password "secret";', routes=routes, us=us))
     world.bgpd(config(address=address, password="wrong", passive=passive))
-    time.sleep(2.5)  # that nothing happens shows after a while
+    world.until(lambda: dropped(world, "TCPMD5Failure") > 1, "segments to be refused")
     assert world.state("them") != "Established"
     world.configure(config(address=address, password="secret", passive=passive))
     world.ask("reload")
@@ -259,7 +266,7 @@ def test_ttl_security(world: World, family: int) -> None:
     routes = "" if family == 6 else f"route {THEIRS} blackhole;"
     world.bird(bird("", routes=routes, us=us))  # BIRD sends TTL 1
     world.bgpd(config(address=address, ttl_security=1))
-    time.sleep(2.5)
+    world.until(lambda: dropped(world, "TCPMinTTLDrop") > 1, "packets to be refused")
     assert world.state("them") != "Established"
     world.end("bird")
     (world.folder / "bird.ctl").unlink(missing_ok=True)

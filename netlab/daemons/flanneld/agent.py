@@ -11,18 +11,20 @@ adopts what is there. The kernel's state stays when the process ends: what needs
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from pathlib import Path
-from typing import Protocol, TypeVar
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeVar
 
 from netlab.base.aio import first
-from netlab.base.errors import InputError, KernelError, MachineError
+from netlab.base.errors import InputError, KernelError, MachineError, NetlabError
 from netlab.base.notify import notify
-from netlab.daemons.flanneld.metrics import DataPath, Figures
+from netlab.daemons.flanneld.metrics import Figures
+from netlab.daemons.flanneld.needs import Carrier, Machine, NodeObject
 from netlab.daemons.flanneld.options import Options
 from netlab.model import HostState, Item, Link
 from netlab.model.diff import Create, Op
@@ -30,10 +32,10 @@ from netlab.overlay import subnetenv
 from netlab.overlay.backends import Backend, Compiler, Desired, backend_of
 from netlab.overlay.backends.udp import DEVICE as UDP_DEVICE
 from netlab.overlay.backends.udp import Udp
-from netlab.overlay.backends.wireguard import Keys, Wireguard
+from netlab.overlay.backends.wireguard import Wireguard
 from netlab.overlay.config import NetworkConfig
 from netlab.overlay.firewall import chains
-from netlab.overlay.lease import ConfigMissing, Lease, LeaseLost, NoSubnetLeft, StoreUnavailable
+from netlab.overlay.lease import ConfigMissing, Lease, LeaseAttrs, LeaseLost, NoSubnetLeft, StoreUnavailable
 from netlab.overlay.managers import Leases, SubnetManager
 from netlab.overlay.underlay import Underlay, Wish, choose
 
@@ -50,59 +52,6 @@ T = TypeVar("T")
 log = logging.getLogger("flanneld")
 
 
-class Network(Protocol):
-    """This node's kernel (`netlab.kernel.apply.DaemonKernel`, in the namespace that the process runs in)."""
-
-    def read(self) -> HostState:
-        """The node's network as it is: devices, addresses, routes."""
-
-    def apply(self, wanted: HostState) -> list[Op]:
-        """Make it so."""
-
-    def transition(self, was: HostState, wanted: HostState) -> list[Op]:
-        """Make it so, knowing what it was."""
-
-
-class Carrier(DataPath, Protocol):
-    """The udp backend's data path."""
-
-    def set_routes(self, routes: Mapping[IPv4Network, tuple[IPv4Address, int]]) -> None:
-        """Where to send what is for a subnet."""
-
-    async def run(self) -> None:
-        """Carry packets until cancelled; returns when its device has gone."""
-
-    def close(self) -> None:
-        """Give back its descriptors."""
-
-
-class Machine(Protocol):
-    """What a flanneld needs of the machine that it runs on."""
-
-    @property
-    def network(self) -> Network:
-        """The node's own."""
-
-    def changes(self) -> AsyncIterator[None]:
-        """Something in the network has changed, by us or by others."""
-
-    def carrier(self, backend: Udp, own: Lease, underlay: Underlay) -> Carrier:
-        """The data path over flannel0, which is there. MachineError if this kernel cannot, the way `backend` says."""
-
-    def wireguard_keys(self, path: Path) -> Keys:
-        """The node's key pair, made if the file is not there."""
-
-
-class NodeObject(Protocol):
-    """The node as an object of the Kubernetes API."""
-
-    async def node_public_ips(self) -> tuple[IPv4Address | None, IPv6Address | None]:
-        """What the node's annotations say that the others are to be told."""
-
-    async def network_available(self) -> None:
-        """Tell that pods can be started."""
-
-
 class Again(Exception):
     """The round ends, and another begins: why."""
 
@@ -117,6 +66,11 @@ class Round:
     compiler: Compiler
     extra: list[Item]
     state: HostState | None = None
+    #: whether the kernel has taken all of `state`; whether the underlay was there when it was last looked for
+    obeyed: bool = False
+    reachable: bool = True
+    #: whether subnet.env is this round's
+    announced: bool = False
     peers: dict[str, Lease] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     carrier: Carrier | None = None
@@ -155,44 +109,57 @@ class Agent:
         self.figures = Figures()
         self.waiting: str | None = "just started"
         self.round: Round | None = None
-        self._kernel = asyncio.Lock()
+        self._kernel, self._announcing = asyncio.Lock(), asyncio.Lock()
 
     async def run(self) -> None:
         """Until cancelled. NetlabError when only a person can help: the lease is lost, an option makes no sense."""
+        last: Round | None = None
         while True:
+            r = self.round = await self._begin() if last is None else await self._begin_again(last)
             try:
-                r = self.round = await self._begin()
                 await first(
                     self._follow(r), self._kernel_changes(r), self._resync(r), self._renew(r), self._config(r),
                     self._carry(r),
                 )  # fmt: skip
             except Again as again:
                 log.warning("%s: starting over", again)
+                self.waiting = f"starting over: {again}"
             finally:
-                if self.round:
-                    self.round.close()
+                r.close()
+            last, self.round = r, None
 
     # -- up to the own lease
 
-    async def _begin(self) -> Round:
+    async def _begin_again(self, last: Round) -> Round:
+        """What makes no sense at the start ends the daemon; a node that was up once waits until it does again."""
+        return await self._patiently(lambda: self._begin(last), "the network", despite=(InputError, KernelError))
+
+    async def _begin(self, last: Round | None = None) -> Round:
         config = await self._patiently(self.manager.config, "the network's configuration")
         backend = self._backend(config)
         if self.node is not None:
             said = await self._patiently(self.node.node_public_ips, "the node")
             self._public = (said[0] or self.options.public_ip, said[1] or self.options.public_ipv6)
-        found = await asyncio.to_thread(self.machine.network.read)
-        underlay = choose(found, self._wish(config))
+        found = await _in_thread(self.machine.network.read)
+        underlay = self._choose(found, config, last.underlay if last else None)
         log.info(
             "underlay %s (%s), MTU %d; backend %s",
             underlay.dev, " and ".join(str(i.ip) for i in underlay.interfaces), underlay.mtu, backend.kind,
         )  # fmt: skip
-        attrs = backend.attrs(underlay, found)
-        previous = subnetenv.previous(self.options.subnet_file)
-        own = await self._patiently(lambda: self.manager.acquire(attrs, previous=previous), "a lease")
+        own = await self._acquire(backend.attrs(underlay, found), last.own if last else None)
         log.info("lease %s%s", own.subnet, "" if own.expires else ", a reservation, which does not expire")
         self.figures.lease_expires = own.expires
+        self.waiting = "the leases of the other nodes"
         wanted = chains(config, own.subnet, masq=self.options.ip_masq, forwarding=self.options.forward_rules)
         return Round(config, underlay, own, Compiler(backend, underlay), list(wanted))
+
+    async def _acquire(self, attrs: LeaseAttrs, last: Lease | None) -> Lease:
+        previous = last.subnet if last else subnetenv.previous(self.options.subnet_file)
+        if last and not attrs.same_node(last.attrs):
+            # the node has another address, and its pods have not: nobody else may have their subnet meanwhile
+            log.info("giving back the lease %s of the address that this node had", last.subnet)
+            await self._patiently(lambda: self.manager.release(last), "the former lease's release")
+        return await self._patiently(lambda: self.manager.acquire(attrs, previous=previous), "a lease")
 
     def _backend(self, config: NetworkConfig) -> Backend:
         backend = backend_of(config, place="the network's configuration")
@@ -202,25 +169,38 @@ class Agent:
             return replace(backend, keys=self.machine.wireguard_keys(self.options.key_file))
         return backend
 
-    def _wish(self, config: NetworkConfig) -> Wish:
+    def _choose(self, found: HostState, config: NetworkConfig, last: Underlay | None = None) -> Underlay:
+        """The underlay. A default route that told which one it is may be gone when its device was down for a while."""
         o = self.options
-        return Wish(
+        wish = Wish(
             iface=o.iface, regex=o.iface_regex, can_reach=o.iface_can_reach, public_ip=self._public[0],
             public_ipv6=self._public[1], ipv4=config.ipv4 is not None, ipv6=config.ipv6 is not None,
         )  # fmt: skip
+        try:
+            return choose(found, wish)
+        except InputError:
+            if last is None or o.iface or o.iface_regex:
+                raise
+            return choose(found, replace(wish, iface=(last.dev,), can_reach=None))
 
-    async def _patiently(self, ask: Callable[[], Awaitable[T]], what: str) -> T:
-        """An answer of the store, however long it takes. What is waited for is said once, and /readyz shows it."""
+    async def _patiently(
+        self, ask: Callable[[], Awaitable[T]], what: str, *, despite: tuple[type[NetlabError], ...] = ()
+    ) -> T:
+        """An answer of the store, however long it takes. What is waited for is said once, and /readyz shows it.
+
+        despite: what else is no reason to give up.
+        """
         wait, said = RETRY, ""
+        waited_out: tuple[type[NetlabError], ...] = (ConfigMissing, StoreUnavailable, NoSubnetLeft, *despite)
         while True:
             try:
                 answer = await ask()
-            except (ConfigMissing, StoreUnavailable, NoSubnetLeft) as e:
+            except waited_out as e:
                 self.figures.store_errors += isinstance(e, StoreUnavailable)
                 if e.message != said:
                     said = e.message
                     log.warning("waiting for %s: %s", what, said)
-                if self.round is None or self.round.state is None:
+                if self.round is None or not self.round.announced:
                     self.waiting = f"{what}: {said}"
             else:
                 if said:
@@ -232,27 +212,35 @@ class Agent:
     # -- the leases, as they change
 
     async def _follow(self, r: Round) -> None:
-        async for leases in self.manager.watch():
-            mine = leases.get(r.own.subnet.key)
-            if mine is None or not mine.attrs.same_node(r.own.attrs):
-                await self._regain(r)
-            await self._sync(r, leases)
-            if self.waiting is not None:
-                if self.node is not None:
-                    await self._patiently(self.node.network_available, "the node's condition")
-                self._announce(r)
+        async with _ending(self.manager.watch()) as changes:
+            async for leases in changes:
+                mine = leases.get(r.own.subnet.key)
+                if mine is None or not mine.attrs.same_node(r.own.attrs):
+                    await self._regain(r)
+                await self._sync(r, leases)
+                await self._announce(r)
 
     async def _regain(self, r: Round) -> None:
         """Our key is gone, by its age or by a hand: get it back. LeaseLost if it is another node's now."""
         attrs, subnet = r.own.attrs, r.own.subnet
         log.warning("the lease %s is not in the store any more", subnet)
-        own = await self._patiently(lambda: self.manager.acquire(attrs, previous=subnet), "the lease")
+        lost = LeaseLost(
+            f"this node's subnet {subnet} was lost: another node has it now",
+            hint="the pods here have addresses of that subnet: move them away, then start flanneld again",
+        )
+
+        async def ask() -> Lease:
+            try:
+                return await self.manager.acquire(attrs, previous=subnet)
+            except NoSubnetLeft as e:
+                raise lost from e  # it would have got this one
+
+        own = await self._patiently(ask, "the lease", despite=(InputError,))
         if own.subnet != subnet:
+            if await self._patiently(self.manager.config, "the network's configuration") != r.config:
+                raise Again("the network's configuration has changed")
             await self.manager.release(own)
-            raise LeaseLost(
-                f"this node's subnet {subnet} was lost: another node has it now",
-                hint="the pods here have addresses of that subnet: move them away, then start flanneld again",
-            )
+            raise lost
         r.own = own
         self.figures.lease_expires = own.expires
 
@@ -262,17 +250,31 @@ class Agent:
         self._tell_refused(r, desired)
         async with self._kernel:
             r.peers = desired.peers
-            if r.state is None:
-                ops = await asyncio.to_thread(self.machine.network.apply, desired.state)
-            else:
-                ops = await asyncio.to_thread(self.machine.network.transition, r.state, desired.state)
-            r.state = desired.state
-            await self._look_after_carrier(r, ops)
+            was, r.state = r.state, desired.state
+            try:
+                if was is None or not r.obeyed:
+                    ops = await self._make(r)
+                else:
+                    r.obeyed = False
+                    ops = await _in_thread(self.machine.network.transition, was, r.state)
+                    r.obeyed = True
+                await self._look_after_carrier(r, ops)
+            except KernelError as e:
+                ops = []
+                self._troubled(e.message)
         figures = self.figures
         figures.leases, figures.refused = len(desired.peers), len(desired.refused)
         figures.operations += len(ops)
         figures.syncs += 1
         figures.sync_seconds += time.monotonic() - started
+
+    async def _make(self, r: Round) -> list[Op]:
+        """Make `r.state` so, whatever the kernel has. KernelError, and the next one to look tries again."""
+        assert r.state is not None
+        r.obeyed = False
+        ops = await _in_thread(self.machine.network.apply, r.state)
+        r.obeyed = True
+        return ops
 
     def _tell_refused(self, r: Round, desired: Desired) -> None:
         for key, reason in desired.refused.items():
@@ -280,13 +282,19 @@ class Agent:
                 log.warning("lease %s is left out: %s", key, reason)
         r.refused = desired.refused
 
-    def _announce(self, r: Round) -> None:
-        """All stands: others may read subnet.env now."""
-        env = subnetenv.SubnetEnv.of(r.config, r.own.subnet, mtu=r.backend.mtu(r.underlay), masq=self.options.ip_masq)
-        subnetenv.write(self.options.subnet_file, env)
-        self.waiting = None
-        notify()
-        log.info("ready: wrote %s", self.options.subnet_file)
+    async def _announce(self, r: Round) -> None:
+        """If all stands, others may read subnet.env now."""
+        async with self._announcing:
+            if self.waiting is None or not (r.obeyed and r.reachable):
+                return
+            if self.node is not None and not r.announced:
+                await self._patiently(self.node.network_available, "the node's condition")
+            mtu, masq = r.backend.mtu(r.underlay), self.options.ip_masq
+            env = subnetenv.SubnetEnv.of(r.config, r.own.subnet, mtu=mtu, masq=masq)
+            subnetenv.write(self.options.subnet_file, env)
+            self.waiting, r.announced = None, True
+            notify()
+            log.info("ready: wrote %s", self.options.subnet_file)
 
     # -- the udp backend's data path
 
@@ -297,13 +305,17 @@ class Agent:
         made = any(isinstance(op, Create) and isinstance(op.item, Link) and op.item.name == UDP_DEVICE for op in ops)
         if r.carrier is None or made:
             r.close()
-            r.carrier = await self._open_carrier(r)
+            try:
+                r.carrier = await self._open_carrier(r)
+            except KernelError:
+                r.obeyed = False
+                raise
             r.reopened.set()
         assert isinstance(r.backend, Udp)
         r.carrier.set_routes(r.backend.routes(r.peers))
 
     async def _open_carrier(self, r: Round) -> Carrier:
-        assert isinstance(r.backend, Udp) and r.state is not None
+        assert isinstance(r.backend, Udp)
         try:
             return self.machine.carrier(r.backend, r.own, r.underlay)
         except MachineError as e:
@@ -313,18 +325,28 @@ class Agent:
         plain = replace(r.backend, offload=False)
         r.compiler = Compiler(plain, r.underlay)
         r.state = r.compiler.desired(r.own, r.peers, r.extra).state
-        await asyncio.to_thread(self.machine.network.apply, r.state)
+        await self._make(r)
         return self.machine.carrier(plain, r.own, r.underlay)
 
     async def _carry(self, r: Round) -> None:
         while True:
             await r.reopened.wait()
             r.reopened.clear()
-            if r.carrier is not None:
-                await first(r.carrier.run(), self._reopened(r))
-                if not r.reopened.is_set():
-                    log.warning("%s has gone; making it again", UDP_DEVICE)
-                    await self._verify(r)
+            carrier, began = r.carrier, time.monotonic()
+            if carrier is None:
+                continue
+            why = f"{UDP_DEVICE} has gone"
+            try:
+                await first(carrier.run(), self._reopened(r))
+            except KernelError as e:
+                why = e.message
+            if not r.reopened.is_set():
+                log.warning("%s; opening it again", why)
+                if r.carrier is carrier:
+                    r.close()
+                if time.monotonic() - began < RETRY:  # it may be so each time
+                    await self.sleep(RETRY)
+                await self._verify(r)
 
     @staticmethod
     async def _reopened(r: Round) -> None:
@@ -333,9 +355,10 @@ class Agent:
     # -- the kernel, as it should be
 
     async def _kernel_changes(self, r: Round) -> None:
-        async for _ in self.machine.changes():
-            await self.sleep(SETTLE)
-            await self._verify(r)
+        async with _ending(self.machine.changes()) as changes:
+            async for _ in changes:
+                await self.sleep(SETTLE)
+                await self._verify(r)
 
     async def _resync(self, r: Round) -> None:
         while True:
@@ -347,26 +370,32 @@ class Agent:
         async with self._kernel:
             if r.state is None:
                 return
-            found = await asyncio.to_thread(self.machine.network.read)
             try:
-                underlay = choose(found, self._wish(r.config))
-            except InputError as e:
-                problem = e.problems[0].message if e.problems else e.message
-                self._troubled(f"the underlay {r.underlay.dev} is not usable: {problem}")
-                return
-            if underlay != r.underlay:
-                raise Again(f"the underlay has changed from {_shown(r.underlay)} to {_shown(underlay)}")
-            try:
-                ops = await asyncio.to_thread(self.machine.network.apply, r.state)
+                r.reachable = await self._look_at_underlay(r)
+                if not r.reachable:
+                    return
+                ops = await self._make(r)
+                if ops:
+                    log.warning("mended: %s", _listed(ops))
+                    self.figures.repairs += len(ops)
+                await self._look_after_carrier(r, ops)
             except KernelError as e:
                 self._troubled(e.message)
                 return
-            if ops:
-                log.warning("mended: %s", _listed(ops))
-                self.figures.repairs += len(ops)
-            await self._look_after_carrier(r, ops)
-        if self.waiting is not None:
-            self._announce(r)
+        await self._announce(r)
+
+    async def _look_at_underlay(self, r: Round) -> bool:
+        """Whether it is there. Again if it is another."""
+        found = await _in_thread(self.machine.network.read)
+        try:
+            underlay = self._choose(found, r.config, r.underlay)
+        except InputError as e:
+            problem = e.problems[0].message if e.problems else e.message
+            self._troubled(f"the underlay {r.underlay.dev} is not usable: {problem}")
+            return False
+        if underlay != r.underlay:
+            raise Again(f"the underlay has changed from {_shown(r.underlay)} to {_shown(underlay)}")
+        return True
 
     def _troubled(self, why: str) -> None:
         if self.waiting != why:
@@ -377,9 +406,7 @@ class Agent:
 
     async def _renew(self, r: Round) -> None:
         while True:
-            await self.sleep(self._until_renewal(r.own))
-            if self._until_renewal(r.own) > 0:
-                continue
+            await self._grow_old(r)
             try:
                 r.own = await self._patiently(lambda: self.manager.renew(r.own), "the lease's renewal")
             except LeaseLost:
@@ -388,25 +415,61 @@ class Agent:
                 log.info("lease %s renewed", r.own.subnet)
             self.figures.lease_expires = r.own.expires
 
-    def _until_renewal(self, own: Lease) -> float:
-        """Seconds, in pieces short enough to notice that the clock was set."""
-        if own.expires is None:
-            return CLOCK_LOOK
-        left = own.expires - self.now()
-        return max(0.0, min(CLOCK_LOOK, left - self.options.renew_margin))
+    async def _grow_old(self, r: Round) -> None:
+        """Until the renewal is due, by the clock or by the time that has passed: somebody may set the clock."""
+        own, lives, lived = r.own, 0.0, 0.0
+        while True:
+            if r.own is not own or not lived:
+                own, lived = r.own, 0.0
+                lives = own.expires - self.now() if own.expires is not None else math.inf
+            ends = own.expires if own.expires is not None else math.inf
+            # a store that gives less than the margin is asked at half of what it gives
+            left = min(ends - self.now(), lives - lived) - min(self.options.renew_margin, lives / 2)
+            if left <= 0:
+                return
+            nap = min(CLOCK_LOOK, left)
+            await self.sleep(nap)
+            lived += nap
 
     async def _config(self, r: Round) -> None:
+        said = ""
         while True:
             await self.sleep(CONFIG_LOOK)
             try:
                 config = await self.manager.config()
+                backend_of(config, place="the network's configuration")
             except (ConfigMissing, StoreUnavailable):
                 continue
             except InputError as e:
-                log.warning("the network's configuration makes no sense any more, and is left out of account: %s", e)
+                if e.message != said:
+                    said = e.message
+                    log.warning("the network's configuration makes no sense any more and is left out of account: %s", e)
                 continue
             if config != r.config:
                 raise Again("the network's configuration has changed")
+            said = ""
+
+
+async def _in_thread(work: Callable[..., T], *args: object) -> T:
+    """What touches the kernel, beside the event loop. Whoever is cancelled meanwhile waits for its end: two at once
+    would undo each other's work."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        task.exception()  # nobody is left to be told
+        raise
+
+
+@contextlib.asynccontextmanager
+async def _ending(changes: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """Close what is watched when nobody watches any more, not when the interpreter comes across it."""
+    try:
+        yield changes
+    finally:
+        if isinstance(changes, AsyncGenerator):
+            await changes.aclose()
 
 
 def _shown(underlay: Underlay) -> str:

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from netlab.base.aio import first
 from netlab.base.errors import ConflictError, MachineError
 from netlab.daemons.flanneld import metrics
-from netlab.daemons.flanneld.agent import Agent, Carrier
+from netlab.daemons.flanneld.agent import Agent
+from netlab.daemons.flanneld.needs import Carrier
 from netlab.daemons.flanneld.options import Etcd, Kube, Options
 from netlab.daemons.health import Health
 from netlab.kernel import netns
@@ -36,6 +37,7 @@ from netlab.overlay.underlay import Underlay
 if TYPE_CHECKING:  # each is imported by who needs it: a node with leases in a directory needs no HTTP
     from netlab.overlay.managers.kube import KubeManager
     from netlab.overlay.managers.store import LeaseStore
+    from netlab.overlay.udp import PathCounters
 
 OWNER = "flanneld"
 log = logging.getLogger("flanneld")
@@ -59,7 +61,7 @@ class HereNetwork:
 
 
 class LinuxMachine:
-    """See `agent.Machine`."""
+    """See `needs.Machine`."""
 
     def __init__(self, options: Options) -> None:
         netns.require_root()
@@ -70,8 +72,9 @@ class LinuxMachine:
             )
         netns.own()
         self.network = HereNetwork(options.claims, iptables=options.iptables)
+        self._counters: PathCounters | None = None
 
-    async def changes(self) -> AsyncIterator[None]:
+    async def changes(self) -> AsyncGenerator[None, None]:
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
         with Changes() as changes:
@@ -90,7 +93,12 @@ class LinuxMachine:
                 loop.remove_reader(changes.fileno())
 
     def carrier(self, backend: Udp, own: Lease, underlay: Underlay) -> Carrier:
-        raise NotImplementedError
+        from netlab.daemons.flanneld.carrier import UdpCarrier
+        from netlab.overlay.udp import PathCounters
+
+        # one set of counters for the life of the process: they never go back
+        self._counters = self._counters or PathCounters()
+        return UdpCarrier(backend, own, underlay, self._counters)
 
     def wireguard_keys(self, path: Path) -> Keys:
         from netlab.daemons.flanneld.keys import kept
@@ -191,8 +199,9 @@ async def _run(options: Options, machine: LinuxMachine) -> None:
         loop.add_signal_handler(number, stop.set)
     server: asyncio.Server | None = None
 
-    def page() -> bytes:
-        return metrics.text(agent.figures, agent.round.carrier if agent.round else None)
+    def page(names: Collection[str]) -> bytes:
+        carried = not names or any(name.startswith("flannel_udp_") for name in names)
+        return metrics.text(agent.figures, agent.round.carrier if agent.round and carried else None)
 
     async def stopped() -> None:
         await stop.wait()

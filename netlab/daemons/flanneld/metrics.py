@@ -43,8 +43,8 @@ _HELP = {
 
 
 class _Collector(Collector):
-    def __init__(self, figures: Figures, path: DataPath | None) -> None:
-        self.figures, self.path = figures, path
+    def __init__(self, figures: Figures) -> None:
+        self.figures = figures
 
     def collect(self) -> Iterator[Metric]:
         f = self.figures
@@ -62,24 +62,27 @@ class _Collector(Collector):
         yield GaugeMetricFamily("flannel_start_time_seconds", "When this flanneld started", value=f.started)
         if f.lease_expires is not None:
             yield GaugeMetricFamily("flannel_lease_expiry_seconds", "When the own lease ends", value=f.lease_expires)
-        if self.path is not None:
-            yield from self._carried(self.path)
 
-    def _carried(self, path: DataPath) -> Iterator[Metric]:
-        families: dict[tuple[str, tuple[str, ...]], CounterMetricFamily] = {}
-        for what, labels, count in path.samples():
-            names = tuple(sorted(labels))
-            per = "_peer" if "peer" in labels else ""
-            family = families.get((what, names))
-            if family is None:
-                name = f"flannel_udp{per}_{what}"
-                family = families[what, names] = CounterMetricFamily(name, _HELP.get(what, what), labels=names)
-            family.add_metric([labels[name] for name in names], count)
-        yield from families.values()
+
+def _carried(path: DataPath) -> Iterator[str]:
+    """The data path's counters, line by line. With a thousand peers prometheus_client takes a fifth of a second for
+    them, in which no packet would be carried; this takes a tenth of that."""
+    families: dict[tuple[str, ...], list[str]] = {}
+    for what, labels, count in path.samples():
+        lines = families.get((what, *labels))
+        name = f"flannel_udp{'_peer' if 'peer' in labels else ''}_{what}"
+        if lines is None:
+            about = f"# HELP {name}_total {_HELP.get(what, what)}\n# TYPE {name}_total counter\n"
+            lines = families[(what, *labels)] = [about]
+        listed = ",".join([f'{label}="{value}"' for label, value in labels.items()])
+        lines.append(f"{name}_total{{{listed}}} {count}\n" if listed else f"{name}_total {count}\n")
+    for lines in families.values():
+        yield from lines
 
 
 def text(figures: Figures, path: DataPath | None) -> bytes:
     """All of it as a page."""
     registry = CollectorRegistry()
-    registry.register(_Collector(figures, path))
-    return generate_latest(registry)
+    registry.register(_Collector(figures))
+    page = generate_latest(registry)
+    return page + "".join(_carried(path)).encode() if path is not None else page

@@ -105,7 +105,7 @@ class Compiler:
         if devices != self._base:
             self._base = devices
         items = sorted((*((item.order, item) for item in (*self._base, *extra)), *self._rows), key=itemgetter(0))
-        return Desired(HostState(tuple(item for _, item in items)), peers, self._refused)
+        return Desired(HostState(tuple(item for _, item in items)), peers, dict(self._refused))
 
     def _is_known(self, key: str, lease: Lease) -> bool:
         known = self._kept.get(key)
@@ -164,4 +164,24 @@ class Compiler:
     def _remote(self, lease: Lease, own: Lease) -> list[Item]:
         if lease.attrs.backend_type and lease.attrs.backend_type != self.backend.kind:
             raise ValueError(f"is of backend {lease.attrs.backend_type}, this node runs {self.backend.kind}")
+        _harmless(lease, own, self.underlay)
         return self.backend.remote(lease, own, self.underlay)
+
+
+def _harmless(lease: Lease, own: Lease, underlay: Underlay) -> None:
+    """ValueError if the lease would take this node's own pods or network away, or leads to what is no other node."""
+    for subnet in lease.subnet.networks:
+        for mine in own.subnet.networks:
+            if subnet[0] in mine or mine[0] in subnet:
+                raise ValueError(f"overlaps this node's own subnet {mine}")
+        for interface in underlay.interfaces:
+            if interface.ip in subnet:
+                raise ValueError(f"has addresses of this node's own network, {interface.network} on {underlay.dev}")
+    for address in (lease.attrs.public_ip, lease.attrs.public_ipv6):
+        if address is None:
+            continue
+        nets = [i.network for i in underlay.interfaces if i.version == 4 and i.network.prefixlen < 31]
+        if address.is_loopback or address.is_multicast or any(address in (net[0], net[-1]) for net in nets):
+            raise ValueError(f"{address} is not the address of a node")
+        if any(address == interface.ip for interface in underlay.interfaces):
+            raise ValueError(f"{address} is an address of this node")
