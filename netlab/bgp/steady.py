@@ -90,7 +90,7 @@ def _meet(one: _Router, other: _Router) -> None:
             continue
         for q in other.config.peers:
             near = one.own(q.address)
-            if near is None or not _agree(one, p, other, q):
+            if near is None or p.address.version != q.address.version or not _agree(one, p, other, q):
                 continue
             families = tuple(f for f in p.families if f in q.families)
             mine = _Session(one, _neighbour(one, p, other, near), families)
@@ -98,7 +98,7 @@ def _meet(one: _Router, other: _Router) -> None:
             mine.other, theirs.other = theirs, mine
             one.sessions.append(mine)
             other.sessions.append(theirs)
-            return
+            break
 
 
 def _agree(one: _Router, p: PeerConfig, other: _Router, q: PeerConfig) -> bool:

@@ -89,7 +89,7 @@ def way(name: str, to: Address) -> tuple[str, Address | None] | None:
     try:
         with Netlink(fd) as netlink:
             found = netlink.ask(wire.RTM_GETROUTE, head + wire.attr(1, to.packed))
-            if isinstance(found, int):  # an error number
+            if found is None:
                 return None
             a = wire.attrs(found, 12)
             links = [decode.raw_link(m) for m in netlink.dump(wire.RTM_GETLINK, wire.IFINFO.pack(0, 0, 0, 0, 0))]

@@ -110,7 +110,7 @@ class Reach:
         head = wire.RTMSG.pack(family, address.max_prefixlen, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
         body = head + wire.attr(1, address.packed) + (wire.u32(4, index) if index else b"")
         answer = self._netlink.ask(wire.RTM_GETROUTE, body)
-        if isinstance(answer, int):
+        if answer is None:
             return None  # ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL: whatever the reason, packets do not get there
         _, _, _, _, _, protocol, _, kind, flags = wire.RTMSG.unpack_from(answer)
         if kind != RTN_UNICAST or flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN):

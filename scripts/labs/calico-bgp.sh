@@ -151,6 +151,10 @@ up() {
     ip -n calico-bgp.node1 -6 route add fd00:10:244::1/128 dev calia1def439be9
     # lab.yaml:22 (node1 route 1)
     ip -n calico-bgp.node1 -6 route add default via fd00:10:168::1 dev eth0
+    # BGP from Mesh_fd00_10_168__3
+    ip -n calico-bgp.node1 -6 route add fd00:10:244::40/122 via fd00:10:168::3 dev eth0 metric 32 proto bird
+    # BGP from Mesh_fd00_10_168__4
+    ip -n calico-bgp.node1 -6 route add fd00:10:244::80/122 via fd00:10:168::4 dev eth0 metric 32 proto bird
     ip netns exec calico-bgp.node1 ipset create -exist cali40all-ipam-pools hash:net               # all IPPools
     ip netns exec calico-bgp.node1 ipset add cali40all-ipam-pools 10.244.0.0/16                    # all IPPools
     # natOutgoing of IPPool default-ipv4-ippool
@@ -248,6 +252,10 @@ up() {
     ip -n calico-bgp.node2 -6 route add fd00:10:244::41/128 dev cali124fe98984d
     # lab.yaml:22 (node2 route 1)
     ip -n calico-bgp.node2 -6 route add default via fd00:10:168::1 dev eth0
+    # BGP from Mesh_fd00_10_168__2
+    ip -n calico-bgp.node2 -6 route add fd00:10:244::/122 via fd00:10:168::2 dev eth0 metric 32 proto bird
+    # BGP from Mesh_fd00_10_168__4
+    ip -n calico-bgp.node2 -6 route add fd00:10:244::80/122 via fd00:10:168::4 dev eth0 metric 32 proto bird
     ip netns exec calico-bgp.node2 ipset create -exist cali40all-ipam-pools hash:net               # all IPPools
     ip netns exec calico-bgp.node2 ipset add cali40all-ipam-pools 10.244.0.0/16                    # all IPPools
     # natOutgoing of IPPool default-ipv4-ippool
@@ -345,6 +353,10 @@ up() {
     ip -n calico-bgp.node3 -6 route add fd00:10:244::81/128 dev cali4f78e339d5d
     # lab.yaml:22 (node3 route 1)
     ip -n calico-bgp.node3 -6 route add default via fd00:10:168::1 dev eth0
+    # BGP from Mesh_fd00_10_168__2
+    ip -n calico-bgp.node3 -6 route add fd00:10:244::/122 via fd00:10:168::2 dev eth0 metric 32 proto bird
+    # BGP from Mesh_fd00_10_168__3
+    ip -n calico-bgp.node3 -6 route add fd00:10:244::40/122 via fd00:10:168::3 dev eth0 metric 32 proto bird
     ip netns exec calico-bgp.node3 ipset create -exist cali40all-ipam-pools hash:net               # all IPPools
     ip netns exec calico-bgp.node3 ipset add cali40all-ipam-pools 10.244.0.0/16                    # all IPPools
     # natOutgoing of IPPool default-ipv4-ippool

@@ -135,6 +135,8 @@ up() {
     ip -n calico-peers.node1 -6 route add blackhole fd00:10:244::/122 metric 32 proto bird
     ip -n calico-peers.node1 -6 route add fd00:10:244::/128 dev cali069321d8350      # lab.yaml:129 (container pod-1a)
     ip -n calico-peers.node1 -6 route add fd00:10:244::1/128 dev calia1def439be9     # lab.yaml:131 (container pod-1b)
+    # BGP from Mesh_fd00_10_168__3
+    ip -n calico-peers.node1 -6 route add fd00:10:244::40/122 via fd00:10:168::3 dev eth0 metric 32 proto bird
 
     # --- node calico-peers.node2
     # Calico: a node is the router of its pods
@@ -184,6 +186,8 @@ up() {
     ip -n calico-peers.node2 -6 route add blackhole fd00:10:244::40/122 metric 32 proto bird
     ip -n calico-peers.node2 -6 route add fd00:10:244::40/128 dev cali044d43f4ba0     # lab.yaml:130 (container pod-2a)
     ip -n calico-peers.node2 -6 route add fd00:10:244::41/128 dev cali124fe98984d     # lab.yaml:132 (container pod-2b)
+    # BGP from Mesh_fd00_10_168__2
+    ip -n calico-peers.node2 -6 route add fd00:10:244::/122 via fd00:10:168::2 dev eth0 metric 32 proto bird
 
     # --- node calico-peers.tor1
     ip netns exec calico-peers.tor1 sysctl -q -w net.ipv4.ip_forward=1           # lab.yaml:29 (tor1 forward)

@@ -64,7 +64,7 @@ def test_the_text_is_true(name: str, lab_copy: Callable[..., Lab], tmp_path: Pat
     lab = lab_copy(name, store=store[1] if store else None)
     waiting: list[subprocess.Popen[str]] = []
     for where, line, expected in commands(text):
-        line = re.sub(rf"(\b(?:lab|exercise) \w+ |\bgrep -c |/run/netlab/){name}\b", rf"\g<1>{lab.name}", line)
+        line = re.sub(rf"(\b(?:lab|exercise) \w+ |\bgrep -c |--lab |/run/netlab/){name}\b", rf"\g<1>{lab.name}", line)
         line = line.replace(f"lab up {lab.name}", f"lab up {lab.folder}")
         line = re.sub(r"\bnetlab ", f"{shlex.quote(sys.executable)} -m netlab.cli.main ", line)
         assert where == "$" or where in lab.topology.by_name, f"{where} is no place of {name}"

@@ -90,17 +90,14 @@ class Netlink:
                 number = struct.unpack("=i", found[1])[0] if 1 in found else -1  # NETNSA_NSID
                 return None if number < 0 else int(number)
 
-    def ask(self, kind: int, body: bytes) -> memoryview | int:
-        """The body of the one message that answers a request, or the error number of a refusal."""
+    def ask(self, kind: int, body: bytes) -> memoryview | None:
+        """The body of the one message that answers a request. None if the kernel has none, with an error number."""
         self._seq += 1
         self._sock.send(wire.message(kind, 0, self._seq, body))
         while True:
             for answer, _, seq, content in wire.messages(self._sock.recv(RECEIVE)):
-                if seq != self._seq:
-                    continue
-                if answer == wire.NLMSG_ERROR:
-                    return -int(struct.unpack_from("=i", content)[0])
-                return content
+                if seq == self._seq:
+                    return None if answer == wire.NLMSG_ERROR else content
 
     def dump(self, kind: int, body: bytes) -> Iterator[memoryview]:
         """Bodies of all the messages that answer a dump request. A family that the kernel lacks gives none."""

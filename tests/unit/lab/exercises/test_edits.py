@@ -164,5 +164,6 @@ def test_what_matches_nothing_is_refused(said: dict[str, Any], problem: str, hin
 def test_every_exercise_that_is_written_changes_its_lab(folder: Path) -> None:
     book = Book.of(Lab(folder / "lab.yaml"))
     for exercise in book.exercises:
-        assert (book.states(exercise) != book.lab.states) == exercise.changes
+        changed = book.states(exercise) != book.lab.states or book.configs(exercise) != book.configs(None)
+        assert changed == exercise.changes
         assert exercise.hints, f"{exercise.id} has no hints"
