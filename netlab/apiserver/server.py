@@ -22,6 +22,7 @@ from netlab.api import status
 from netlab.apiserver import authz, bootstrap
 from netlab.apiserver.admission import Admission
 from netlab.apiserver.admission.chain import Chain
+from netlab.apiserver.aggregation import Aggregation
 from netlab.apiserver.audit import Audit
 from netlab.apiserver.authn import Authenticator
 from netlab.apiserver.call import Call, User, error
@@ -99,6 +100,7 @@ class ApiServer:
             Subresources(self.ctx, self.tokens), reviews,
         )  # fmt: skip
         self.definitions = Definitions(self.ctx)
+        self.aggregation = Aggregation(self.ctx, self.rbac)
         self._listers = [*self.rbac.listers(), *self.chain.listers]
 
     async def _ping(self) -> str | None:
@@ -122,12 +124,14 @@ class ApiServer:
         for lister in self._listers:
             await lister.start()
         await self.definitions.start()
+        await self.aggregation.start()
         self.ready = True
 
     async def aclose(self) -> None:
         """End the watches and the caches. The store stays open."""
         self.ready = False
         self.ctx.closing.set()
+        await self.aggregation.aclose()
         await self.definitions.aclose()
         for lister in self._listers:
             await lister.aclose()
