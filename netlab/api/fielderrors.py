@@ -44,7 +44,9 @@ def go_value(value: Any) -> str:
         case dict() if value.keys() & {"matchLabels", "matchExpressions"}:
             return _selector(value)
         case dict() if all(isinstance(v, str) for v in value.values()):
-            return "map[string]string{" + ", ".join(f"{_quoted(k)}:{_quoted(v)}" for k, v in sorted(value.items())) + "}"
+            return (
+                "map[string]string{" + ", ".join(f"{_quoted(k)}:{_quoted(v)}" for k, v in sorted(value.items())) + "}"
+            )
         case _:
             return orjson.dumps(value).decode()
 

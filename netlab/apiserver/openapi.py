@@ -188,7 +188,10 @@ class OpenApi:
         }  # fmt: skip
 
     def _describe(self, resources: list[Resource]) -> tuple[Json, dict[str, Json]]:
-        names, extra = [f"{_META}DeleteOptions", f"{_META}Status", f"{_META}ListMeta", f"{_META}ObjectMeta", f"{_META}Patch"], {}
+        names, extra = (
+            [f"{_META}DeleteOptions", f"{_META}Status", f"{_META}ListMeta", f"{_META}ObjectMeta", f"{_META}Patch"],
+            {},
+        )
         paths: Json = {}
         for r in resources:
             name, schema = self._component(r)

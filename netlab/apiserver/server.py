@@ -82,7 +82,9 @@ class ApiServer:
         self.ctx = Context(store, Registry(), Admission(), settings.now)
         self.tokens = Tokens(settings.token_key, settings.issuer, settings.now)
         self.rbac = Rbac(store)
-        self.chain = Chain(store, service_range=settings.service_range, accounts_required=settings.accounts_required)
+        self.chain = Chain(
+            store, self.rbac, service_range=settings.service_range, accounts_required=settings.accounts_required
+        )
         self.authorizer = authz.Authorizer(self.rbac, Nodes(store))
         self.authenticator = Authenticator(
             store, self.tokens, settings.now, settings.static, anonymous=settings.anonymous
@@ -121,8 +123,7 @@ class ApiServer:
         self.ctx.admission = self.chain.admission
         first = str(next(ipaddress.ip_network(self.settings.service_range).hosts()))
         await bootstrap.prepare(self.ctx, service_ip=first, addresses=self.settings.endpoints, port=self.settings.port)
-        for lister in self._listers:
-            await lister.start()
+        await asyncio.gather(*(lister.start() for lister in self._listers))
         await self.definitions.start()
         await self.aggregation.start()
         self.ready = True

@@ -83,7 +83,9 @@ def test_every_message_of_the_table_belongs_to_something() -> None:
     known = messages()
     for fields in known.values():
         for f in fields:
-            scalar = "." not in f.type or f.type.startswith(("meta.v1.Time", "meta.v1.MicroTime", "api.", "util.", "runtime."))
+            scalar = "." not in f.type or f.type.startswith(
+                ("meta.v1.Time", "meta.v1.MicroTime", "api.", "util.", "runtime.")
+            )
             assert scalar or f.type in known or f.type == "meta.v1.FieldsV1", f
     assert message_name("apps/v1", "Deployment") in known
     assert message_name("v1", "DeleteOptions") in known
@@ -109,7 +111,9 @@ def test_old_versions() -> None:
     scaler = {"spec": {"targetCPUUtilizationPercentage": 80}}
     up = convert.up("autoscaling", "v1", "HorizontalPodAutoscaler", scaler, "autoscaling/v2")
     assert up["spec"]["metrics"][0]["resource"]["target"] == {"type": "Utilization", "averageUtilization": 80}
-    assert convert.down("autoscaling", "v1", "HorizontalPodAutoscaler", up)["spec"] == {"targetCPUUtilizationPercentage": 80}
+    assert convert.down("autoscaling", "v1", "HorizontalPodAutoscaler", up)["spec"] == {
+        "targetCPUUtilizationPercentage": 80
+    }
     event = convert.down("events.k8s.io", "v1", "Event", {"involvedObject": {"name": "x"}, "message": "m"})
     assert (event["regarding"], event["note"]) == ({"name": "x"}, "m")
 
@@ -146,7 +150,10 @@ def _container(**state: Any) -> Any:
     ],
 )  # fmt: skip
 def test_the_status_of_a_pod(status: Any, wanted: tuple[str, str]) -> None:
-    spec = {"containers": [{"name": "c"}], "initContainers": [{"name": "i"}] if "initContainerStatuses" in status else []}
+    spec = {
+        "containers": [{"name": "c"}],
+        "initContainers": [{"name": "i"}] if "initContainerStatuses" in status else [],
+    }
     pod = {"kind": "Pod", "metadata": {"name": "p"}, "spec": spec, "status": status}
     assert tuple(columns_of("", "Pod").cells(pod, 0.0)[1:3]) == wanted
 
@@ -173,4 +180,4 @@ def test_values_as_go_prints_them() -> None:
         'v1.LabelSelector{MatchLabels:map[string]string{"a":"b"}, MatchExpressions:[]v1.LabelSelectorRequirement(nil)}'
     )
     assert go_value({"b": "1", "a": "2"}) == 'map[string]string{"a":"2", "b":"1"}'
-    assert go_value("a\"b\n") == r'"a\"b\n"'
+    assert go_value('a"b\n') == r'"a\"b\n"'

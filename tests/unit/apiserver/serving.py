@@ -64,7 +64,14 @@ class Client:
         return {**found, "User-Agent": "test/1", **(more or {})}
 
     async def ask(
-        self, method: str, path: str, body: Any = None, *, type_: str = "application/json", accept: str = "", **query: Any
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        type_: str = "application/json",
+        accept: str = "",
+        **query: Any,
     ) -> Answer:
         """One request. body: bytes as they are, anything else as JSON."""
         headers = {"Accept": accept} if accept else {}

@@ -16,7 +16,12 @@ def test_bombs_and_giants() -> None:
     async def test(c: Client) -> None:
         lines = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 'x'}]" for i in range(9)]
         bomb = "\n".join(["apiVersion: v1", "kind: ConfigMap", "metadata: {name: b}", *lines]).encode()
-        deep = b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"d"},"data":' + b'{"a":' * 900 + b"1" + b"}" * 901
+        deep = (
+            b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"d"},"data":'
+            + b'{"a":' * 900
+            + b"1"
+            + b"}" * 901
+        )
         deeper = b"[" * 100_000
         large = orjson.dumps(config_map(a="x" * 3_200_000))
         middling = orjson.dumps(config_map(a="x" * 1_600_000))

@@ -88,7 +88,9 @@ def test_the_life_of_a_custom_resource() -> None:
             'Network.samplecrd.k8s.io "n" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for '
             "an update"
         )
-        status = await c.patch(f"{NETWORKS}/n/status", {"status": {"ready": True, "replicas": 2}, "spec": {"cidr": "1"}})
+        status = await c.patch(
+            f"{NETWORKS}/n/status", {"status": {"ready": True, "replicas": 2}, "spec": {"cidr": "1"}}
+        )
         assert (status.body["status"]["ready"], status.body["spec"]["cidr"]) == (True, "192.168.0.0/16")
         scaled = await c.patch(f"{NETWORKS}/n/scale", {"spec": {"replicas": 3}})
         assert (scaled.body["spec"], scaled.body["status"]) == ({"replicas": 3}, {"replicas": 2})
@@ -100,7 +102,7 @@ def test_what_the_schema_forbids() -> None:
     async def test(c: Client) -> None:
         await establish(c)
         cases = {
-            "spec.cidr: Invalid value: \"integer\": spec.cidr in body must be of type string: \"integer\"": {"cidr": 5},
+            'spec.cidr: Invalid value: "integer": spec.cidr in body must be of type string: "integer"': {"cidr": 5},
             "spec.cidr: Invalid value: \"x\": spec.cidr in body should match '^[0-9./]+$'": {"cidr": "x"},
             "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1": {"size": 0},
             'spec.mode: Unsupported value: "z": supported values: "a", "b"': {"mode": "z"},

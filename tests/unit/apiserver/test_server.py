@@ -76,7 +76,10 @@ def test_health_and_figures() -> None:
         assert (await c.get("/livez/nothing")).status == 404
         await c.get(PODS)
         page = (await c.get("/metrics")).data.decode()
-        assert 'apiserver_request_total{code="200",group="",resource="pods",subresource="",verb="list",version="v1"} 1.0' in page
+        assert (
+            'apiserver_request_total{code="200",group="",resource="pods",subresource="",verb="list",version="v1"} 1.0'
+            in page
+        )
 
     with_server(test)
 

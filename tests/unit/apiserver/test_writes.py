@@ -190,7 +190,11 @@ def test_generation_counts_changes_of_the_spec() -> None:
         assert (await c.patch(path, {"metadata": {"labels": {"a": "b"}}})).body["metadata"]["generation"] == 1
         assert (await c.patch(path, {"spec": {"replicas": 2}})).body["metadata"]["generation"] == 2
         status = (await c.patch(f"{path}/status", {"status": {"replicas": 2}, "spec": {"replicas": 7}})).body
-        assert (status["status"], status["spec"]["replicas"], status["metadata"]["generation"]) == ({"replicas": 2}, 2, 2)
+        assert (status["status"], status["spec"]["replicas"], status["metadata"]["generation"]) == (
+            {"replicas": 2},
+            2,
+            2,
+        )
         kept = (await c.patch(path, {"status": {"replicas": 5}})).body
         assert kept["status"] == {"replicas": 2}
 
