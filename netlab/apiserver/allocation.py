@@ -20,6 +20,7 @@ PORT_FIRST, PORT_LAST = 30000, 32767
 TRIES = 64
 
 _HEADLESS = "None"
+_ADDRESSES = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 
 
 class ServiceAllocation(Plugin):
@@ -45,6 +46,9 @@ class ServiceAllocation(Plugin):
             return
         spec, was = a.obj["spec"], a.old.get("spec") or {}
         if "ExternalName" in (spec.get("type"), was.get("type")):
+            if spec.get("type") == "ExternalName" and spec.get("clusterIP") == was.get("clusterIP"):
+                for name in _ADDRESSES:  # what the server gave it takes back
+                    spec.pop(name, None)
             return
         if not spec.get("clusterIP") and not spec.get("clusterIPs") and was.get("clusterIP"):
             spec["clusterIP"], spec["clusterIPs"] = was["clusterIP"], was.get("clusterIPs", [was["clusterIP"]])
@@ -56,7 +60,7 @@ class ServiceAllocation(Plugin):
         spec = a.obj["spec"]
         was = (a.old or {}).get("spec") or {}
         if spec.get("type") == "ExternalName":
-            for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            for name in _ADDRESSES:
                 spec.pop(name, None)
             return
         used = self._used()

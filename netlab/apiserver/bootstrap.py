@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from netlab.api import Json, times
@@ -34,41 +36,47 @@ async def _ensure(ctx: Context, kind: Kind, obj: Json, namespace: str = "") -> N
         pass  # another server was quicker
 
 
-async def _reconcile_roles(ctx: Context) -> None:
-    """Default roles that an older server made get what newer ones have more; what people added stays."""
-    kind = _kind(ctx, policy.RBAC, "v1", "clusterroles")
-    for role in policy.cluster_roles():
-        await _ensure(ctx, kind, role)
-        kv, _ = await ctx.store.get(objects.key(kind.resource, "", role["metadata"]["name"]))
-        if kv is None:
-            continue
-        there = objects.load(kv)
-        auto = (there["metadata"].get("annotations") or {}).get(f"{policy.RBAC}/autoupdate") == "true"
-        missing = [r for r in role["rules"] if r not in (there.get("rules") or [])]
-        if auto and missing and "aggregationRule" not in role:
-            there["rules"] = [*(there.get("rules") or []), *missing]
-            try:
-                await ctx.store.update(kv.key, objects.encode(there), expected=kv.revision)
-            except Conflict:
-                pass
-    bindings = _kind(ctx, policy.RBAC, "v1", "clusterrolebindings")
-    for binding in policy.cluster_role_bindings():
-        await _ensure(ctx, bindings, binding)
+async def _reconcile_role(ctx: Context, kind: Kind, role: Json) -> None:
+    """A default role that an older server made gets what newer ones have more; what people added stays."""
+    rules, name = role["rules"], role["metadata"]["name"]
+    await _ensure(ctx, kind, role)
+    kv, _ = await ctx.store.get(objects.key(kind.resource, "", name))
+    if kv is None:
+        return
+    there = objects.load(kv)
+    auto = (there["metadata"].get("annotations") or {}).get(f"{policy.RBAC}/autoupdate") == "true"
+    missing = [r for r in rules if r not in (there.get("rules") or [])]
+    if auto and missing and not there.get("aggregationRule"):
+        there["rules"] = [*(there.get("rules") or []), *missing]
+        with contextlib.suppress(Conflict):
+            await ctx.store.update(kv.key, objects.encode(there), expected=kv.revision)
+
+
+_CRITICAL = {
+    "system-cluster-critical": "Used for system critical pods that must run in the cluster, but can be moved to "
+    "another node if necessary.",
+    "system-node-critical": "Used for system critical pods that must not be moved from their current node.",
+}
 
 
 async def prepare(ctx: Context, *, service_ip: str, addresses: Sequence[str], port: int) -> None:
-    """Make what is missing. service_ip: of the Service `kubernetes`; addresses, port: where this server answers."""
+    """Make what is missing. service_ip: of the Service `kubernetes`; addresses, port: where this server answers.
+
+    All at once: a durable store keeps what comes together by one write to the disk.
+    """
     namespaces = _kind(ctx, "", "v1", "namespaces")
-    for name in policy.NAMESPACES:
-        await _ensure(ctx, namespaces, {"metadata": {"name": name}, "spec": {"finalizers": ["kubernetes"]}})
-    await _reconcile_roles(ctx)
+    works = [
+        _ensure(ctx, namespaces, {"metadata": {"name": name}, "spec": {"finalizers": ["kubernetes"]}})
+        for name in policy.NAMESPACES
+    ]
+    roles = _kind(ctx, policy.RBAC, "v1", "clusterroles")
+    works += [_reconcile_role(ctx, roles, role) for role in policy.cluster_roles()]
+    bindings = _kind(ctx, policy.RBAC, "v1", "clusterrolebindings")
+    works += [_ensure(ctx, bindings, binding) for binding in policy.cluster_role_bindings()]
     classes = _kind(ctx, "scheduling.k8s.io", "v1", "priorityclasses")
     for name, value in policy.PRIORITY_CLASSES.items():
-        text = "Used for system critical pods that must run in the cluster, but can be moved to another node if "
-        text += "necessary."
-        if name == "system-node-critical":
-            text = "Used for system critical pods that must not be moved from their current node."
-        await _ensure(ctx, classes, {"metadata": {"name": name}, "value": value, "description": text})
+        obj = {"metadata": {"name": name}, "value": value, "description": _CRITICAL[name]}
+        works.append(_ensure(ctx, classes, obj))
     labels = {"component": "apiserver", "provider": "kubernetes"}
     service: Json = {
         "metadata": {"name": "kubernetes", "labels": labels},
@@ -78,8 +86,9 @@ async def prepare(ctx: Context, *, service_ip: str, addresses: Sequence[str], po
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
         },
     }  # fmt: skip
-    await _ensure(ctx, _kind(ctx, "", "v1", "services"), service, "default")
-    await _endpoints(ctx, addresses, port)
+    works.append(_ensure(ctx, _kind(ctx, "", "v1", "services"), service, "default"))
+    works.append(_endpoints(ctx, addresses, port))
+    await asyncio.gather(*works)
 
 
 async def _endpoints(ctx: Context, addresses: Sequence[str], port: int) -> None:

@@ -28,7 +28,8 @@ class Lister:
         self, store: Store, prefix: str, *, on_change: Callable[[Json | None, Json | None], None] | None = None
     ) -> None:
         self.store, self.prefix = store, prefix
-        self.generation = 0
+        #: set at every change; whoever waits for it clears it
+        self.changed = asyncio.Event()
         self._on_change = on_change
         self._items: dict[str, Json] = {}
         self._task: asyncio.Task[None] | None = None
@@ -75,7 +76,7 @@ class Lister:
             self._items.pop(key, None)
         else:
             self._items[key] = obj
-        self.generation += 1
+        self.changed.set()
         if self._on_change is not None:
             self._on_change(obj, old)
 

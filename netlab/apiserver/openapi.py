@@ -188,7 +188,10 @@ class OpenApi:
         }  # fmt: skip
 
     def _describe(self, resources: list[Resource]) -> tuple[Json, dict[str, Json]]:
-        names, extra = [f"{_META}DeleteOptions", f"{_META}Status", f"{_META}ListMeta", f"{_META}ObjectMeta"], {}
+        names, extra = (
+            [f"{_META}DeleteOptions", f"{_META}Status", f"{_META}ListMeta", f"{_META}ObjectMeta", f"{_META}Patch"],
+            {},
+        )
         paths: Json = {}
         for r in resources:
             name, schema = self._component(r)
@@ -259,7 +262,7 @@ class OpenApi:
                 operation["requestBody"] = {"content": {"*/*": ref}, "required": True}
             elif verb == "patch":
                 types = ["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"]
-                if not r.custom:
+                if not r.custom and definition_name(*r.storage, r.kind) is not None:
                     types.append("application/strategic-merge-patch+json")
                 body = {"schema": {"$ref": f"#/components/schemas/{_META}Patch"}}
                 operation["requestBody"] = {"content": dict.fromkeys(types, body), "required": True}

@@ -67,8 +67,9 @@ def patched(ctx: Context, call: Call, kind: Kind, old: Json, media: str, parsed:
         else:
             result = strategic.apply(shown, parsed, kind.definition or "")
     except PatchConflict as e:
-        raise status.ApiError(422, "Invalid", f"the server rejected our request due to an error in our request: {e}",
-                              {}) from e  # fmt: skip
+        # without the reason, as the original: clients go by the code
+        text = "the server rejected our request due to an error in our request"
+        raise status.ApiError(422, "Invalid", text, {}) from e
     except PatchError as e:
         raise status.bad_request(str(e)) from e
     r = kind.resource

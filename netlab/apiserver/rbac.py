@@ -139,6 +139,8 @@ class Rbac:
     def rules_of(self, kind: str, name: str, namespace: str) -> Iterable[Json]:
         """The rules of a role that a binding names."""
         role = self.roles.get(namespace, name) if kind == "Role" else self.cluster_roles.get(name)
+        if role is not None and role.get("aggregationRule"):
+            return self.aggregated(role)
         return (role or {}).get("rules") or ()
 
     def aggregated(self, role: Json) -> list[Json]:
@@ -150,7 +152,8 @@ class Rbac:
                 continue
             labels = other["metadata"].get("labels")
             if any(s is not None and s.matches(labels) for s in selectors):
-                rules += [r for r in other.get("rules") or () if r not in rules]
+                own = self.aggregated(other) if other.get("aggregationRule") else other.get("rules") or ()
+                rules += [r for r in own if r not in rules]
         return rules
 
 

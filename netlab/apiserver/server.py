@@ -22,6 +22,7 @@ from netlab.api import status
 from netlab.apiserver import authz, bootstrap
 from netlab.apiserver.admission import Admission
 from netlab.apiserver.admission.chain import Chain
+from netlab.apiserver.aggregation import Aggregation
 from netlab.apiserver.audit import Audit
 from netlab.apiserver.authn import Authenticator
 from netlab.apiserver.call import Call, User, error
@@ -81,7 +82,9 @@ class ApiServer:
         self.ctx = Context(store, Registry(), Admission(), settings.now)
         self.tokens = Tokens(settings.token_key, settings.issuer, settings.now)
         self.rbac = Rbac(store)
-        self.chain = Chain(store, service_range=settings.service_range, accounts_required=settings.accounts_required)
+        self.chain = Chain(
+            store, self.rbac, service_range=settings.service_range, accounts_required=settings.accounts_required
+        )
         self.authorizer = authz.Authorizer(self.rbac, Nodes(store))
         self.authenticator = Authenticator(
             store, self.tokens, settings.now, settings.static, anonymous=settings.anonymous
@@ -99,6 +102,7 @@ class ApiServer:
             Subresources(self.ctx, self.tokens), reviews,
         )  # fmt: skip
         self.definitions = Definitions(self.ctx)
+        self.aggregation = Aggregation(self.ctx, self.rbac)
         self._listers = [*self.rbac.listers(), *self.chain.listers]
 
     async def _ping(self) -> str | None:
@@ -119,15 +123,16 @@ class ApiServer:
         self.ctx.admission = self.chain.admission
         first = str(next(ipaddress.ip_network(self.settings.service_range).hosts()))
         await bootstrap.prepare(self.ctx, service_ip=first, addresses=self.settings.endpoints, port=self.settings.port)
-        for lister in self._listers:
-            await lister.start()
+        await asyncio.gather(*(lister.start() for lister in self._listers))
         await self.definitions.start()
+        await self.aggregation.start()
         self.ready = True
 
     async def aclose(self) -> None:
         """End the watches and the caches. The store stays open."""
         self.ready = False
         self.ctx.closing.set()
+        await self.aggregation.aclose()
         await self.definitions.aclose()
         for lister in self._listers:
             await lister.aclose()

@@ -378,7 +378,8 @@ def _patched_scale(now: Json, media: str, parsed: object) -> Json:
     try:
         found = patches.json_patch(now, parsed) if media == patching.JSON_PATCH else patches.merge(now, parsed)
     except patches.PatchConflict as e:
-        raise status.ApiError(422, "Invalid", str(e), {}) from e
+        text = "the server rejected our request due to an error in our request"
+        raise status.ApiError(422, "Invalid", text, {}) from e
     except patches.PatchError as e:
         raise status.bad_request(str(e)) from e
     if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict):

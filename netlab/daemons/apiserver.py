@@ -198,6 +198,15 @@ async def _main(options: Options) -> None:
             await running.aclose()
 
 
+def _allow_connections() -> None:
+    """As many descriptors as this process may have: each watcher holds one."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run(options: Options) -> None:
     """Be the API server until a signal."""
     import gc
@@ -208,4 +217,5 @@ def run(options: Options) -> None:
     # young garbage of requests is freed by counting; looking for cycles in all caches at every turn is not worth it
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    _allow_connections()
     uvloop.run(_main(options))

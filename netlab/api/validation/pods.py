@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -99,19 +100,19 @@ def _difference(before: Json, now: Json) -> str:
     return "\n".join(lines)
 
 
-def pod_spec(spec: Json, field: str, *, template: bool = False) -> list[FieldError]:
-    """A PodSpec."""
+def pod_spec(spec: Json, field: str, *, template: bool = False, claims: Iterable[str] = ()) -> list[FieldError]:
+    """A PodSpec. claims: volumes that a StatefulSet adds from its claim templates."""
     volumes, found = _volumes(spec.get("volumes") or [], f"{field}.volumes")
+    volumes |= set(claims)
     containers = spec.get("containers") or []
     if not containers:
         found.append(required(f"{field}.containers"))
     names: set[str] = set()
     ports: set[tuple[Any, ...]] = set()
-    claims = volumes
     for key in ("initContainers", "containers", "ephemeralContainers"):
         for i, c in enumerate(spec.get(key) or ()):
             at = f"{field}.{key}[{i}]"
-            found += _container(c, at, claims, init=key == "initContainers")
+            found += _container(c, at, volumes, init=key == "initContainers")
             name = c.get("name", "")
             if name in names:
                 found.append(duplicate(f"{at}.name", name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from netlab.api import Json
@@ -19,13 +20,15 @@ from netlab.api.validation.meta import labels
 from netlab.api.validation.pods import pod_spec
 
 
-def template(value: Json | None, field: str, *, restart: tuple[str, ...] = ("Always",)) -> list[FieldError]:
-    """A pod template."""
+def template(
+    value: Json | None, field: str, *, restart: tuple[str, ...] = ("Always",), claims: Iterable[str] = ()
+) -> list[FieldError]:
+    """A pod template. claims: see `pod_spec`."""
     if value is None:
         return [required(field)]
     found = labels((value.get("metadata") or {}).get("labels") or {}, f"{field}.labels")
     spec = value.get("spec") or {}
-    found += pod_spec(spec, f"{field}.spec", template=True)
+    found += pod_spec(spec, f"{field}.spec", template=True, claims=claims)
     policy = spec.get("restartPolicy")
     if policy and policy not in restart:
         found.append(not_supported(f"{field}.spec.restartPolicy", policy, list(restart)))
@@ -126,7 +129,8 @@ def stateful_set(obj: Json, old: Json | None) -> list[FieldError]:
     found += one_of(spec.get("podManagementPolicy"), ("OrderedReady", "Parallel"), "spec.podManagementPolicy")
     found += one_of((spec.get("updateStrategy") or {}).get("type"), ("OnDelete", "RollingUpdate"),
                     "spec.updateStrategy.type")  # fmt: skip
-    found += _selected(spec) + template(spec.get("template"), "spec.template")
+    claims = [(c.get("metadata") or {}).get("name", "") for c in spec.get("volumeClaimTemplates") or ()]
+    found += _selected(spec) + template(spec.get("template"), "spec.template", claims=claims)
     if old is not None:
         was = old.get("spec") or {}
         keys = (spec.keys() | was.keys()) - set(_STATEFUL_FREE)

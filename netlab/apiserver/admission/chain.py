@@ -5,20 +5,23 @@ from __future__ import annotations
 from netlab.apiserver.admission import Admission
 from netlab.apiserver.admission.accounts import ServiceAccounts
 from netlab.apiserver.admission.classes import DefaultStorageClass, NewObjects, StorageObjectInUse
+from netlab.apiserver.admission.escalation import Escalation
 from netlab.apiserver.admission.limits import LimitRanger
 from netlab.apiserver.admission.namespaces import NamespaceLifecycle
 from netlab.apiserver.admission.nodes import NodeRestriction
 from netlab.apiserver.admission.pods import DefaultTolerationSeconds, Priority, QualityOfService
+from netlab.apiserver.admission.presets import PodPresets
 from netlab.apiserver.admission.quota import ResourceQuotas
 from netlab.apiserver.allocation import ServiceAllocation
 from netlab.apiserver.lister import Lister
+from netlab.apiserver.rbac import Rbac
 from netlab.store.protocol import Store
 
 
 class Chain:
     """admission: the plugins; listers: to be started and closed."""
 
-    def __init__(self, store: Store, *, service_range: str, accounts_required: bool) -> None:
+    def __init__(self, store: Store, rbac: Rbac, *, service_range: str, accounts_required: bool) -> None:
         def lister(name: str) -> Lister:
             found = Lister(store, f"/registry/{name}/")
             self.listers.append(found)
@@ -30,13 +33,15 @@ class Chain:
             NamespaceLifecycle(store, self.namespaces),
             NewObjects(),
             ServiceAccounts(store, lister("serviceaccounts"), required=accounts_required),
-            NodeRestriction(store),
+            PodPresets(lister("podpresets")),
+                NodeRestriction(store),
             LimitRanger(lister("limitranges")),
             DefaultTolerationSeconds(),
             Priority(store, lister("priorityclasses")),
             DefaultStorageClass(lister("storageclasses")),
             StorageObjectInUse(),
             QualityOfService(),
-            ServiceAllocation(lister("services/specs"), service_range),
+            Escalation(rbac),
+                ServiceAllocation(lister("services/specs"), service_range),
             ResourceQuotas(store, lister("resourcequotas")),
         ])  # fmt: skip

@@ -168,3 +168,34 @@ def test_nodes_see_what_their_pods_need_and_write_what_is_theirs() -> None:
         assert (await node.patch(f"{PODS}/elsewhere/status", state)).status == 403
 
     with_server(test)
+
+
+def test_nobody_gives_away_more_than_he_has() -> None:
+    async def test(c: Client) -> None:
+        jane = c.as_("jane-token")
+        rules = [
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+            {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"], "verbs": ["*"]},
+        ]
+        # `*` holds escalate and bind too: that is for administrators, so name the verbs
+        rules[1]["verbs"] = ["create", "update", "get"]
+        base = f"{RBAC}/namespaces/default"
+        await c.post(f"{base}/roles", {"metadata": {"name": "editor"}, "rules": rules})
+        ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "editor"}
+        body = {"metadata": {"name": "e"}, "roleRef": ref, "subjects": [{"kind": "User", "name": "jane"}]}
+        await c.post(f"{base}/rolebindings", body)
+        async with c.watch(f"{RBAC}/rolebindings") as events:
+            await events.next()
+        assert (await jane.post(f"{base}/roles", {"metadata": {"name": "less"}, "rules": rules[:1]})).status == 201
+        more = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+        refused = await jane.post(f"{base}/roles", {"metadata": {"name": "more"}, "rules": more})
+        assert (refused.status, refused.message) == (
+            403,
+            'roles.rbac.authorization.k8s.io "more" is forbidden: user "jane" (groups=["dev" "system:authenticated"]) is '
+            "attempting to grant RBAC permissions not currently held:\n"
+            '{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}',
+        )
+        admin = {**body, "metadata": {"name": "up"}, "roleRef": {**ref, "kind": "ClusterRole", "name": "cluster-admin"}}
+        assert (await jane.post(f"{base}/rolebindings", admin)).status == 403
+
+    with_server(test)

@@ -115,3 +115,31 @@ def test_jobs_and_secrets_get_what_strategies_set() -> None:
         assert (secret["data"], secret["type"], "stringData" in secret) == ({"a": "Yg=="}, "Opaque", False)
 
     with_server(test)
+
+
+def test_presets() -> None:
+    async def test(c: Client) -> None:
+        path = "/apis/settings.k8s.io/v1alpha1/namespaces/default/podpresets"
+        preset = {
+            "apiVersion": "settings.k8s.io/v1alpha1", "kind": "PodPreset", "metadata": {"name": "db"},
+            "spec": {
+                "selector": {"matchLabels": {"role": "frontend"}}, "env": [{"name": "DB_PORT", "value": "6379"}],
+                "volumeMounts": [{"mountPath": "/cache", "name": "cache"}], "volumes": [{"name": "cache", "emptyDir": {}}],
+            },
+        }  # fmt: skip
+        assert (await c.post(path, preset)).status == 201
+        async with c.watch(path) as events:
+            await events.next()
+        website = pod("website")
+        website["metadata"]["labels"] = {"role": "frontend"}
+        got = (await c.post(PODS, website)).body
+        assert got["spec"]["containers"][0]["env"] == [{"name": "DB_PORT", "value": "6379"}]
+        assert got["spec"]["volumes"] == [{"name": "cache", "emptyDir": {}}]
+        assert "podpreset.admission.kubernetes.io/podpreset-db" in got["metadata"]["annotations"]
+        website["metadata"]["name"] = "own"
+        website["spec"]["containers"][0]["env"] = [{"name": "DB_PORT", "value": "1"}]
+        own = (await c.post(PODS, website)).body
+        assert own["spec"]["containers"][0]["env"] == [{"name": "DB_PORT", "value": "1"}]
+        assert "volumes" not in own["spec"]
+
+    with_server(test)

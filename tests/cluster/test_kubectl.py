@@ -1,0 +1,91 @@
+"""A tour with kubectl: every command's output, compared as a whole with tests/golden/kubectl-tour.txt.
+
+What differs from run to run is replaced: times and ages, uids, given addresses, ports and tokens. The other versions of
+kubectl that are installed run the same tour; of them the exit statuses are compared, for their texts differ.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from clients import kubectls
+
+HERE = Path(__file__).parent
+#: seconds for one command
+PATIENCE = 60.0
+
+_CHANGING = [
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?", "TIME"),
+    (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", "TIME"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \+0000", "TIME"),
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
+    (r"resourceVersion: \"\d+\"", 'resourceVersion: "N"'),
+    (r"10\.(?!96\.7\.7)(9[6-9]|1\d\d)\.\d+\.\d+", "ADDRESS"),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+    (r"/tmp/(LIVE|MERGED)-\d+", r"/tmp/\1-N"),
+    (r"kube-api-access-\w{5}", "kube-api-access-XXXXX"),
+    (r"(?m)(?<=\s)\d+s(?= |$)", "AGE"),
+]  # fmt: skip
+
+
+def changing(text: str) -> str:
+    """The text without what differs from run to run. Columns shrink and grow with an age: runs of blanks are one."""
+    for pattern, put in _CHANGING:
+        text = re.sub(pattern, put, text)
+    return re.sub(r"(?m)[ \t]+$", "", re.sub(r"(?m)(?<=\S) {2,}", "  ", text))
+
+
+def commands() -> list[list[str]]:
+    """The tour; `_` in a schedule stands for a blank."""
+    lines = (HERE / "tour.txt").read_text(encoding="utf-8").splitlines()
+    return [[w.replace("_", " ") if w.startswith("--schedule") else w for w in line.split(" ")] for line in lines]
+
+
+def run(kubectl: Path, words: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Exit status and output of one command."""
+    done = subprocess.run(
+        [kubectl, *words], cwd=HERE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+needs_kubectl = pytest.mark.skipif(not kubectls(), reason="kubectl is not installed")
+
+
+@needs_kubectl
+def test_a_tour(environment: dict[str, str], golden: Callable[[str, str], None]) -> None:
+    told = []
+    for words in commands():
+        status, text = run(kubectls()[0], words, environment)
+        told.append(f"$ kubectl {' '.join(words)}\n{changing(text)}" + (f"[exit {status}]\n" if status else ""))
+    golden("kubectl-tour.txt", "\n".join(told))
+
+
+@needs_kubectl
+@pytest.mark.parametrize("kubectl", kubectls()[1:], ids=lambda p: p.name)
+def test_the_same_with_other_versions(kubectl: Path, environment: dict[str, str]) -> None:
+    expected = re.findall(r"(?ms)^\$ kubectl ([^\n]*)\n(.*?)(?=^\$ kubectl |\Z)", golden_text())
+    wrong = []
+    for words, (line, text) in zip(commands(), expected, strict=True):
+        assert line == " ".join(words)
+        match = re.search(r"^\[exit (\d+)\]$", text, re.MULTILINE)
+        status, output = run(kubectl, words, environment)
+        if bool(status) != (match is not None) and not known_difference(kubectl.name, line):
+            wrong.append((line, status, output))
+    assert not wrong
+
+
+def golden_text() -> str:
+    """The tour's whole output."""
+    return (HERE.parent / "golden" / "kubectl-tour.txt").read_text(encoding="utf-8")
+
+
+def known_difference(version: str, line: str) -> bool:
+    """What this version does otherwise against the original too."""
+    # it asks for v1alpha1 and v1beta1 only, which this release does not serve
+    return version == "kubectl.1.27" and line == "auth whoami"
