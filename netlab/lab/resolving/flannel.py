@@ -145,8 +145,8 @@ def _etcd(desk: Desk, spec: schema.FlannelEtcd) -> None:
     put = f'etcdctl --endpoints {local} {"set" if spec.api == 2 else "put"} {key} "$(cat {{run}}/{FOLDER}/config)"'
     draft = desk.drafts[ETCD]
     # etcd itself knows sd_notify(3)
-    draft.add("processes", Process(name="etcd", argv=etcd, notify=True, why=why))
+    draft.add("processes", Process(name="etcd", argv=etcd, notify=True, package="etcd-server", why=why))
     draft.add("processes", Process(
         name="config", argv=("sh", "-c", put), env=(("ETCDCTL_API", str(spec.api)),), restart="on-failure",
-        why=f"{why}: the network's configuration, put into etcd",
+        package="etcd-client", program="etcdctl", why=f"{why}: the network's configuration, put into etcd",
     ))  # fmt: skip
