@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def test_explained_changes(a: HostState, b: HostState) -> None:
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in LABS.glob("*/lab.yaml")))
 def test_the_script_of_a_lab_gives_the_engines_state(name: str, tmp_path: Path) -> None:
     own = f"{PREFIX}s"
-    copy = tmp_path / "lab.yaml"
+    copy = tmp_path / "lab/lab.yaml"
+    shutil.copytree(LABS / name, copy.parent)
     copy.write_text((LABS / name / "lab.yaml").read_text().replace(f"name: {name}\n", f"name: {own}\n", 1))
     lab = Lab(copy)
     script = tmp_path / "lab.sh"
