@@ -38,3 +38,8 @@ def docker_mac(address: Address) -> str:
 def default_network(version: int) -> Network:
     """0.0.0.0/0 or ::/0."""
     return DEFAULT4 if version == 4 else DEFAULT6
+
+
+def inside(inner: Network, outer: Network) -> bool:
+    """Whether `inner` is a part of `outer` or all of it; networks of two families never are."""
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # the same family

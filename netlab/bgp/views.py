@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Any
 
-from netlab.base.addresses import Network
+from netlab.base.addresses import Network, inside
 from netlab.base.errors import InputError
 from netlab.bgp import decision, nlri
 from netlab.bgp.attributes import path_text
@@ -124,7 +124,7 @@ def rib(speaker: Speaker, *, family: str | None = None, prefix: str | None = Non
     within = parse_prefix(prefix) if prefix else None
     for f, table in _tables(speaker, family):
         for key, entry in _sorted(table):
-            if within is not None and not _inside(nlri.network(key, f), within):
+            if within is not None and not inside(nlri.network(key, f), within):
                 continue
             ordered = [*entry.best, *(p for p in entry.paths if p not in entry.best)]
             yield {
@@ -173,10 +173,6 @@ def parse_prefix(text: str) -> Network:
         return ip_network(text, strict=False)
     except ValueError:
         raise InputError(f"{text!r} is not a prefix or an address") from None
-
-
-def _inside(network: Network, within: Network) -> bool:
-    return network.version == within.version and network.subnet_of(within)  # type: ignore[arg-type]
 
 
 def explain(speaker: Speaker, text: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, ip_network
 from typing import Any
 
-from netlab.base.addresses import Address, Network
+from netlab.base.addresses import Address, Network, inside
 from netlab.base.errors import InputError
 from netlab.calico import selectors
 from netlab.calico.ipam import Ipam
@@ -70,7 +70,7 @@ def _networks(node: Node, objects: Objects, ipam: Ipam) -> list[dict[str, Any]]:
         pool = objects.pool_of(prefix.network_address)
         if pool is None or not pool.exported:
             return
-        said = [c for ad in objects.bgp.advertisements if _inside(prefix, ad.cidr) for c in ad.communities]
+        said = [c for ad in objects.bgp.advertisements if inside(prefix, ad.cidr) for c in ad.communities]
         plain = [c for c in said if c.count(":") == 1]
         large = [c for c in said if c.count(":") == 2]
         found.append({
@@ -155,7 +155,3 @@ def _shared(node: Node, other: Node) -> list[Address]:
     """Addresses of the other node of families that both have."""
     pairs = ((node.ipv4, other.ipv4), (node.ipv6, other.ipv6))
     return [far.ip for near, far in pairs if near is not None and far is not None]
-
-
-def _inside(inner: Network, outer: Network) -> bool:
-    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]

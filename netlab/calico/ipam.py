@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
-from netlab.base.addresses import Address, Network
+from netlab.base.addresses import Address, Network, inside
 from netlab.base.errors import NetlabError
 from netlab.calico.block import API, Attribute, Block, name_of
 from netlab.calico.objects import IPAMConfig, IPPool, Node, Objects
@@ -165,7 +165,7 @@ class Ipam:
         return None
 
     def _within(self, block: Block, pools: Iterable[IPPool]) -> bool:
-        return any(_inside(block.cidr, pool.cidr) for pool in pools)
+        return any(inside(block.cidr, pool.cidr) for pool in pools)
 
     def _put(self, block: Block) -> Ipam:
         return replace(self, blocks=_sorted([*(b for b in self.blocks if b.cidr != block.cidr), block]))
@@ -217,7 +217,3 @@ def _sorted(blocks: Iterable[Block]) -> tuple[Block, ...]:
 
 def _pieces(pool: IPPool) -> Iterator[Network]:
     return iter(pool.cidr.subnets(new_prefix=pool.block_size))
-
-
-def _inside(inner: Network, outer: Network) -> bool:
-    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
