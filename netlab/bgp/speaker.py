@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from netlab.base.addresses import Address
 from netlab.base.errors import KernelError
@@ -232,7 +232,7 @@ class Speaker:
             for family in peer.outbox.told:
                 peer.outbox.begin(family, self.tables[family].entries)
 
-    def _telling(self, peer: Peer):  # type: ignore[no-untyped-def]
+    def _telling(self, peer: Peer) -> Callable[[Family, Nlri], Attrs | None]:
         def telling(family: Family, prefix: Nlri) -> Attrs | None:
             entry = self.tables[family].entries.get(prefix)
             best = entry.best[0] if entry and entry.best else None
