@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from netlab.controllers.runner import Runner
 from netlab.controllers.serviceaccounts import ServiceAccounts
 from netlab.controllers.shape import Controller
 from netlab.controllers.tokens import TokenSecrets
+from netlab.daemons.apiserver import until_told
 from netlab.daemons.health import Health
 
 log = logging.getLogger("controllers")
@@ -107,16 +107,13 @@ def health(running: Running) -> Health:
 
 
 async def _main(options: Options) -> None:
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+    ended = until_told()
     running = Running(load(options.kubeconfig))
     server = None
     if options.health_port is not None:
         server = await health(running).serve(options.health_host, options.health_port)
 
-    async def until_told() -> None:
+    async def told() -> None:
         await ended.wait()
         notify("STOPPING=1")
 
@@ -127,7 +124,7 @@ async def _main(options: Options) -> None:
         await asyncio.Event().wait()
 
     try:
-        await first(until_told(), ready(), running.run_elected() if options.leader_elect else running.run())
+        await first(told(), ready(), running.run_elected() if options.leader_elect else running.run())
     finally:
         if server is not None:
             server.close()

@@ -52,7 +52,7 @@ def test_what_is_there_is_counted_and_what_goes_is_freed() -> None:
         await a_set(w)
         await used(w, {"configmaps": "2", "services": str(services + 1), "services.nodeports": "1",
                            "count/replicasets.apps": "1"})  # fmt: skip
-        with pytest.raises(ApiError, match="exceeded quota: q, requested: count/replicasets.apps=1, used: "):
+        with pytest.raises(ApiError, match=r"exceeded quota: q, requested: count/replicasets\.apps=1, used: "):
             await a_set(w, "another")
         await w.delete(SETS, "rs")
         await w.delete(SERVICES, "door")
