@@ -9,7 +9,7 @@ from typing import Protocol
 
 from netlab.base.errors import NetlabError
 from netlab.client.informer import Interest
-from netlab.client.kinds import Kinds
+from netlab.client.kinds import KEPT, Kinds
 from netlab.client.resources import Resource, Served, key_of
 from netlab.client.rest import ApiError, Object, RestClient
 
@@ -121,7 +121,7 @@ def _port(port: Object) -> Object:
 def lean_pod(pod: Object) -> Object:
     """What controllers look at in a pod: there are many, and each is long."""
     meta, spec, state = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
-    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences", "deletionTimestamp")
+    kept = (*KEPT, "labels")
     containers = [{"ports": [_port(p) for p in c["ports"]]} for c in spec.get("containers") or () if c.get("ports")]
     return {
         "apiVersion": "v1", "kind": "Pod", "metadata": {name: meta[name] for name in kept if name in meta},
