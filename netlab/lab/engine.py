@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # `down` is quicker without them
 
 
 #: seconds in which processes that tell have to be ready
-READY_LIMIT = 30.0
+READY_LIMIT = 120.0
 #: seconds that routing is given to come to rest; how long nothing must have moved when all sessions stand, and if not
 SETTLE_LIMIT, SETTLED_STANDING, SETTLED_OTHERWISE = 5.0, 0.15, 2.0
 #: seconds between two looks at whether they are
