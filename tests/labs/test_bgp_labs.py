@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 NETLAB = [sys.executable, "-m", "netlab.cli.main"]
 PATIENCE = patience(30)  # seconds until a wait is given up
 OURS = ("bgp-border", "calico-bgp")
+GRADING = "grading, as in test_exercises.py"
 _MISSING = [name for name in ("bird", "/usr/lib/frr/bgpd", "/usr/lib/frr/zebra") if shutil.which(name) is None]
 NEEDS_PEERS = pytest.mark.skipif(bool(_MISSING), reason=f"needs {' and '.join(_MISSING)}: apt-get install bird2 frr")
 LABS = [*OURS, pytest.param("calico-peers", marks=NEEDS_PEERS)]
@@ -139,6 +140,7 @@ def exercises(up: Callable[[str], Lab], engine: Engine) -> Iterator[Callable[[st
         until(lambda each=each: engine.drift(each.name).clean, "a lab without drift")
 
 
+@pytest.mark.not_in_vm(GRADING)
 @pytest.mark.parametrize(("name", "ident"), MENDED)
 def test_it_starts_broken_and_is_solved(
     name: str, ident: str, exercises: Callable[[str], Exercises], engine: Engine
@@ -154,6 +156,7 @@ def test_it_starts_broken_and_is_solved(
     assert [(r.name, r.detail) for r in results if r.outcome != "passed"] == []
 
 
+@pytest.mark.not_in_vm(GRADING)
 @pytest.mark.parametrize(("name", "ident"), MENDED)
 def test_it_is_mended_by_hand(name: str, ident: str, exercises: Callable[[str], Exercises], engine: Engine) -> None:
     e = exercises(name)
@@ -179,6 +182,7 @@ def test_it_is_mended_by_hand(name: str, ident: str, exercises: Callable[[str], 
     assert grade.passed, grade.lines
 
 
+@pytest.mark.not_in_vm(GRADING)
 @pytest.mark.parametrize(
     ("name", "ident", "places", "node", "senders"),
     [
