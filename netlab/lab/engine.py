@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # `down` is quicker without them
 
 
 #: seconds in which processes that tell have to be ready
-READY_LIMIT = 30.0
+READY_LIMIT = 120.0
 #: seconds that routing is given to come to rest; how long nothing must have moved when all sessions stand, and if not
 SETTLE_LIMIT, SETTLED_STANDING, SETTLED_OTHERWISE = 5.0, 0.15, 2.0
 #: seconds between two looks at whether they are
@@ -94,15 +94,20 @@ class _Known:
         raise AssertionError(f"a look at {owner} saves nothing")
 
 
-def _need_programs(topology: Topology) -> None:
-    """MachineError if a program that a package brings is not there, with the command that brings all of them."""
+def missing_programs(topology: Topology) -> list[tuple[str, str]]:
+    """The programs that the lab runs and this machine lacks, each with the package that brings it, in order."""
     wanted = {
         (process.program or process.argv[0], process.package)
         for place in topology.places
         for process in place.processes
         if process.argv and process.package
     }
-    missing = sorted((program, package) for program, package in wanted if shutil.which(program) is None)
+    return sorted((program, package) for program, package in wanted if shutil.which(program) is None)
+
+
+def _need_programs(topology: Topology) -> None:
+    """MachineError if a program that a package brings is not there, with the command that brings all of them."""
+    missing = missing_programs(topology)
     if missing:
         packages = " ".join(sorted({package for _, package in missing}))
         raise MachineError(
