@@ -32,8 +32,8 @@ class Kind(Protocol):
     def default(self, obj: Json) -> None:
         """Fill in defaults."""
 
-    def validate(self, obj: Json, old: Json | None) -> list[FieldError]:
-        """What is wrong with it; `old` is what it replaces."""
+    def validate(self, obj: Json, old: Json | None, part: str = "") -> list[FieldError]:
+        """What is wrong with it; `old` is what it replaces, `part` the subresource that is written."""
 
     def show(self, obj: Json) -> Json:
         """A stored object in the request's version. The argument may be changed."""
@@ -70,8 +70,8 @@ class BuiltIn:
     def default(self, obj: Json) -> None:
         defaults.apply(self.resource.storage[0], self.resource.kind, obj)
 
-    def validate(self, obj: Json, old: Json | None) -> list[FieldError]:
-        return validation.validate(self.resource, obj, old)
+    def validate(self, obj: Json, old: Json | None, part: str = "") -> list[FieldError]:
+        return validation.validate(self.resource, obj, old, part)
 
     def show(self, obj: Json) -> Json:
         r = self.resource

@@ -31,6 +31,8 @@ from netlab.store.protocol import Conflict, KeyExists, KeyValue
 RETRIES = 20
 #: characters of a field manager's name
 MANAGER_MAX = 128
+#: what of a pod its subresources may change
+PARTS = {"ephemeralcontainers": ("ephemeralContainers",), "resize": ("containers", "initContainers")}
 #: seconds that events are kept
 EVENT_TTL = 3600
 
@@ -106,9 +108,9 @@ def objects_max() -> int:
     return OBJECT_MAX
 
 
-def check_valid(kind: Kind, obj: Json, old: Json | None) -> None:
-    """ApiError 422 with everything that is wrong."""
-    errors = validate_metadata(kind, obj) + kind.validate(obj, old)
+def check_valid(kind: Kind, obj: Json, old: Json | None, part: str = "") -> None:
+    """ApiError 422 with everything that is wrong. part: the subresource that is written."""
+    errors = validate_metadata(kind, obj) + kind.validate(obj, old, part)
     if errors:
         group, _ = kind.resource.storage
         group = kind.resource.group if group != kind.resource.group else group
@@ -119,7 +121,9 @@ def validate_metadata(kind: Kind, obj: Json) -> list[FieldError]:
     """Names, labels, annotations, finalizers and owners."""
     from netlab.api.validation import meta
 
-    return meta.object_meta(obj["metadata"], kind.resource.kind, namespaced=kind.resource.namespaced)
+    r = kind.resource
+    core = not r.custom and r.group != "apiextensions.k8s.io"
+    return meta.object_meta(obj["metadata"], r.kind, namespaced=r.namespaced, core=core)
 
 
 async def create(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
@@ -277,7 +281,7 @@ async def update(
         new["metadata"]["resourceVersion"] = str(kv.revision)
         if _count(kind, old, new):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-        check_valid(kind, new, old)
+        check_valid(kind, new, old, info.subresource)
         attributes.obj = new
         await ctx.admission.validate(attributes)
         value = objects.encode(new)
@@ -318,6 +322,8 @@ def _settle(kind: Kind, call: Call, old: Json, new: Json) -> None:
         for name, value in old.items():
             if name not in ("kind", "apiVersion", "metadata", "status"):
                 new[name] = value
+    elif call.info.subresource in PARTS:
+        metadata.keep_part(new, old, PARTS[call.info.subresource])
     elif kind.strategy.status and not call.info.subresource:
         if "status" in old:
             new["status"] = old["status"]

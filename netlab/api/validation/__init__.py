@@ -11,12 +11,12 @@ from collections.abc import Callable
 from netlab.api import Json
 from netlab.api.catalogue import Resource
 from netlab.api.fielderrors import FieldError
-from netlab.api.validation import cluster, config, crds, pods, rbac, services, workloads
+from netlab.api.validation import cluster, config, crds, networks, pod_updates, rbac, services, workloads
 
 Validator = Callable[[Json, Json | None], list[FieldError]]
 
 VALIDATORS: dict[tuple[str, str], Validator] = {
-    ("", "Pod"): pods.pod,
+    ("", "Pod"): pod_updates.pod,
     ("", "PodTemplate"): workloads.pod_template,
     ("", "ReplicationController"): workloads.replication_controller,
     ("", "Service"): services.service,
@@ -38,6 +38,9 @@ VALIDATORS: dict[tuple[str, str], Validator] = {
     ("policy", "PodDisruptionBudget"): workloads.disruption_budget,
     ("networking.k8s.io", "Ingress"): services.ingress,
     ("networking.k8s.io", "NetworkPolicy"): services.network_policy,
+    ("networking.k8s.io", "IngressClass"): networks.ingress_class,
+    ("networking.k8s.io", "IPAddress"): networks.ip_address,
+    ("networking.k8s.io", "ServiceCIDR"): networks.service_cidr,
     ("discovery.k8s.io", "EndpointSlice"): services.endpoint_slice,
     ("rbac.authorization.k8s.io", "Role"): rbac.role,
     ("rbac.authorization.k8s.io", "ClusterRole"): rbac.role,
@@ -51,7 +54,17 @@ VALIDATORS: dict[tuple[str, str], Validator] = {
 }
 
 
-def validate(resource: Resource, obj: Json, old: Json | None) -> list[FieldError]:
-    """What is wrong with an object of the stored version; `old` is what it replaces, None for a create."""
-    validator = VALIDATORS.get((resource.storage[0], resource.kind))
+#: writes of a subresource that are judged by other rules than those of the whole
+PARTS: dict[tuple[str, str, str], Validator] = {
+    ("", "Pod", "binding"): pod_updates.binding,
+    ("", "Pod", "ephemeralcontainers"): pod_updates.ephemeral,
+    ("", "Pod", "resize"): pod_updates.resize,
+}
+
+
+def validate(resource: Resource, obj: Json, old: Json | None, part: str = "") -> list[FieldError]:
+    """What is wrong with an object of the stored version; `old` is what it replaces, None for a create; part: the
+    subresource that is written."""
+    group = resource.storage[0]
+    validator = PARTS.get((group, resource.kind, part)) or VALIDATORS.get((group, resource.kind))
     return validator(obj, old) if validator is not None else []

@@ -12,6 +12,7 @@ from netlab.apiserver.admission.nodes import NodeRestriction
 from netlab.apiserver.admission.pods import DefaultTolerationSeconds, Priority, QualityOfService
 from netlab.apiserver.admission.presets import PodPresets
 from netlab.apiserver.admission.quota import ResourceQuotas
+from netlab.apiserver.admission.runtimes import RuntimeClasses
 from netlab.apiserver.allocation import ServiceAllocation
 from netlab.apiserver.lister import Lister
 from netlab.apiserver.rbac import Rbac
@@ -34,14 +35,15 @@ class Chain:
             NewObjects(),
             ServiceAccounts(store, lister("serviceaccounts"), required=accounts_required),
             PodPresets(lister("podpresets")),
-                NodeRestriction(store),
+            NodeRestriction(store),
             LimitRanger(lister("limitranges")),
             DefaultTolerationSeconds(),
             Priority(store, lister("priorityclasses")),
+            RuntimeClasses(store, lister("runtimeclasses")),
             DefaultStorageClass(lister("storageclasses")),
             StorageObjectInUse(),
             QualityOfService(),
             Escalation(rbac),
-                ServiceAllocation(lister("services/specs"), service_range),
+            ServiceAllocation(lister("services/specs"), service_range),
             ResourceQuotas(store, lister("resourcequotas")),
         ])  # fmt: skip

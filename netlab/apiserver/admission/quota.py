@@ -9,11 +9,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 from netlab.api import Json, status
+from netlab.api.qos import qos_class
 from netlab.api.quantity import canonical, format_
 from netlab.api.quantity import value as amount
 from netlab.apiserver import objects
 from netlab.apiserver.admission import Attributes, Plugin
-from netlab.apiserver.admission.pods import qos_class
 from netlab.apiserver.lister import Lister
 from netlab.store.protocol import Conflict, Store
 
