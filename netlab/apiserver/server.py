@@ -41,6 +41,7 @@ from netlab.apiserver.reviews import Reviews
 from netlab.apiserver.router import Router
 from netlab.apiserver.subresources import Subresources
 from netlab.apiserver.tokens import Tokens
+from netlab.apiserver.webhooks.caller import Caller
 from netlab.store.protocol import Store, StoreError
 
 log = logging.getLogger("apiserver")
@@ -82,8 +83,14 @@ class ApiServer:
         self.ctx = Context(store, Registry(), Admission(), settings.now)
         self.tokens = Tokens(settings.token_key, settings.issuer, settings.now)
         self.rbac = Rbac(store)
+        self.caller = Caller(store)
         self.chain = Chain(
-            store, self.rbac, service_range=settings.service_range, accounts_required=settings.accounts_required
+            store,
+            self.rbac,
+            self.ctx.registry,
+            self.caller,
+            service_range=settings.service_range,
+            accounts_required=settings.accounts_required,
         )
         self.authorizer = authz.Authorizer(self.rbac, Nodes(store))
         self.authenticator = Authenticator(
@@ -101,7 +108,7 @@ class ApiServer:
             self.ctx, Discovery(self.ctx.registry, settings.address), OpenApi(self.ctx.registry), health,
             Subresources(self.ctx, self.tokens), reviews,
         )  # fmt: skip
-        self.definitions = Definitions(self.ctx)
+        self.definitions = Definitions(self.ctx, self.caller)
         self.aggregation = Aggregation(self.ctx, self.rbac)
         self._listers = [*self.rbac.listers(), *self.chain.listers]
 
@@ -136,6 +143,7 @@ class ApiServer:
         await self.definitions.aclose()
         for lister in self._listers:
             await lister.aclose()
+        await self.caller.aclose()
         self.audit.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:

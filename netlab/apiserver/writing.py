@@ -17,7 +17,7 @@ from aiohttp import web
 
 from netlab.api import Json, names, ownership, status, times
 from netlab.api.fielderrors import FieldError, invalid, required
-from netlab.apiserver import metadata, objects, tables
+from netlab.apiserver import converting, metadata, objects, tables
 from netlab.apiserver.admission import Attributes
 from netlab.apiserver.call import Call
 from netlab.apiserver.decoding import object_of
@@ -161,7 +161,7 @@ async def create_object(
         check_valid(kind, obj, None)
         attributes.obj = obj
         await ctx.admission.validate(attributes)
-        value = objects.encode(obj)
+        value = objects.encode(await converting.stored(kind, obj))
         check_size(value)
         path = objects.key(r, call.info.namespace, obj["metadata"]["name"])
         ttl = EVENT_TTL if r.kind == "Event" else 0
@@ -170,7 +170,7 @@ async def create_object(
                 there, _ = await ctx.store.get(path)
                 if there is not None:
                     raise KeyExists(path)
-                return present(ctx, call, kind, value, 0, form, 201)
+                return await present(ctx, call, kind, value, 0, form, 201)
             rev = await ctx.store.create(path, value, ttl=ttl)
         except KeyExists as e:
             await ctx.admission.undo(attributes)
@@ -184,7 +184,7 @@ async def create_object(
             await ctx.admission.undo(attributes)
             raise
         await ctx.admission.done(attributes)
-        return present(ctx, call, kind, value, rev, form, 201)
+        return await present(ctx, call, kind, value, rev, form, 201)
     raise AssertionError("the last try returns or raises")
 
 
@@ -261,8 +261,8 @@ async def update(
         kv, _now = await ctx.store.get(path)
         if kv is None:
             raise status.not_found(r.plural, r.group, info.name)
-        old = objects.load(kv)
-        change = await updater(objects.load(kv))
+        (old,) = await converting.shown(kind, [objects.load(kv)])
+        change = await updater(objects.load(kv) if kind.conversion is None else copy.deepcopy(old))
         new = metadata.ordered(change.obj)
         asked = new["metadata"].get("resourceVersion", "")
         if asked and asked not in ("0", str(kv.revision)):
@@ -284,12 +284,12 @@ async def update(
         check_valid(kind, new, old, info.subresource)
         attributes.obj = new
         await ctx.admission.validate(attributes)
-        value = objects.encode(new)
+        value = objects.encode(await converting.stored(kind, new))
         if value == kv.value or _unchanged(old, new):
-            return present(ctx, call, kind, kv.value, kv.revision, form, code)
+            return await present(ctx, call, kind, kv.value, kv.revision, form, code)
         check_size(value)
         if dry:
-            return present(ctx, call, kind, value, kv.revision, form, code)
+            return await present(ctx, call, kind, value, kv.revision, form, code)
         try:
             if _finished(new):
                 rev = (await ctx.store.delete(path, expected=kv.revision))[1]
@@ -301,7 +301,7 @@ async def update(
                 raise status.conflict(r.plural, r.group, info.name) from e
             continue
         await ctx.admission.done(attributes)
-        return present(ctx, call, kind, value, rev, form, code)
+        return await present(ctx, call, kind, value, rev, form, code)
     raise status.conflict(r.plural, r.group, info.name)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from hooks import hooked
 from lifecycles import CRDS, condition, definition, established, fine, made, object_, until
 from serving import Client, Json, with_server
-from webhooks import hooked
 
 SCHEMA: Json = {
     "type": "object",

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from lifecycles import CRDS, LABEL, definition, established, fine, made, object_, until
-from serving import MAPS, PODS, Client, Json, with_server
-from webhooks import (
+from hooks import (
     MUTATING,
     VALIDATING,
     Answer,
@@ -22,6 +20,8 @@ from webhooks import (
     rule,
     webhook,
 )
+from lifecycles import CRDS, LABEL, definition, established, fine, made, object_, until
+from serving import MAPS, PODS, Client, Json, with_server
 
 NO = "this webhook denies all requests"
 CONDITIONS = [

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from netlab.api import Json
 from netlab.api.catalogue import Resource
 from netlab.api.fielderrors import FieldError
-from netlab.api.validation import cluster, config, crds, networks, pod_updates, rbac, services, workloads
+from netlab.api.validation import admission, cluster, config, crds, networks, pod_updates, rbac, services, workloads
 
 Validator = Callable[[Json, Json | None], list[FieldError]]
 
@@ -50,6 +50,10 @@ VALIDATORS: dict[tuple[str, str], Validator] = {
     ("storage.k8s.io", "StorageClass"): cluster.storage_class,
     ("coordination.k8s.io", "Lease"): cluster.lease,
     ("node.k8s.io", "RuntimeClass"): cluster.runtime_class,
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): admission.webhooks,
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): admission.webhooks,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): admission.policy,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): admission.binding,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): crds.definition,
 }
 

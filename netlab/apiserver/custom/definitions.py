@@ -14,6 +14,7 @@ from netlab.apiserver import objects
 from netlab.apiserver.custom.kind import kinds_of
 from netlab.apiserver.handlers import Context
 from netlab.apiserver.lister import RETRY, Lister
+from netlab.apiserver.webhooks.caller import Caller
 from netlab.store.protocol import Conflict, StoreError
 
 log = logging.getLogger("apiserver")
@@ -31,8 +32,8 @@ def condition(obj: Json, kind: str) -> str:
 class Definitions:
     """Follows the definitions in the store and keeps the registry as they say."""
 
-    def __init__(self, ctx: Context) -> None:
-        self.ctx = ctx
+    def __init__(self, ctx: Context, caller: Caller) -> None:
+        self.ctx, self.caller = ctx, caller
         self.lister = Lister(ctx.store, PREFIX, on_change=self._changed)
         self._dirty = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -74,7 +75,7 @@ class Definitions:
         kinds = []
         for crd in sorted(self.lister.all(), key=lambda c: c["metadata"]["name"]):
             if condition(crd, "Established") == "True":
-                kinds += kinds_of(crd)
+                kinds += kinds_of(crd, self.caller)
         self.ctx.registry.set_custom(kinds)
 
     def _clash(self, crd: Json) -> tuple[str, str]:

@@ -14,7 +14,9 @@ from netlab.api.managed import Type, of_schema
 from netlab.api.schemas import PREFIX
 from netlab.api.strategies import Strategy
 from netlab.apiserver.custom import schema as schemas
+from netlab.apiserver.custom.conversion import WebhookConversion
 from netlab.apiserver.custom.jsonpath import find
+from netlab.apiserver.webhooks.caller import Caller
 
 _STATUS_VERBS = ("get", "patch", "update")
 
@@ -32,6 +34,7 @@ class CustomKind:
     scale_paths: tuple[str, str, str] | None = None
     several: bool = False
     definition: str | None = None
+    conversion: WebhookConversion | None = None
     _defaults: bool = False
 
     def decode(self, obj: Json, unknown: list[str]) -> Json:
@@ -39,7 +42,7 @@ class CustomKind:
         metadata = schemas.object_meta(obj.get("metadata") or {}, unknown, ((), "metadata"))
         body = {k: v for k, v in obj.items() if k not in ("apiVersion", "kind", "metadata")}
         pruned = schemas.prune(body, self.schema, unknown, root=True)
-        return {"kind": self.resource.kind, "apiVersion": self.resource.stored_version, "metadata": metadata, **pruned}
+        return {"kind": self.resource.kind, "apiVersion": self.held, "metadata": metadata, **pruned}
 
     def default(self, obj: Json) -> None:
         schemas.default(obj, self.schema)
@@ -54,7 +57,12 @@ class CustomKind:
         return obj
 
     def blank(self) -> Json:
-        return {"kind": self.resource.kind, "apiVersion": self.resource.stored_version, "metadata": {}}
+        return {"kind": self.resource.kind, "apiVersion": self.held, "metadata": {}}
+
+    @property
+    def held(self) -> str:
+        """apiVersion of objects on their way."""
+        return self.resource.stored_version if self.conversion is None else self.resource.api_version
 
     @property
     def raw(self) -> bool:
@@ -108,12 +116,15 @@ def _text(value: Any) -> str:
             return str(value)
 
 
-def kinds_of(crd: Json) -> list[CustomKind]:
+def kinds_of(crd: Json, caller: Caller) -> list[CustomKind]:
     """The kinds of a definition that is established, one for each served version."""
     spec = crd["spec"]
     names = (crd.get("status") or {}).get("acceptedNames") or spec["names"]
     group, versions = spec["group"], spec["versions"]
     stored = next(v["name"] for v in versions if v.get("storage"))
+    conversion = None
+    if (spec.get("conversion") or {}).get("strategy") == "Webhook":
+        conversion = WebhookConversion(caller, spec["conversion"]["webhook"], names["kind"])
     found = []
     for v in sorted(versions, key=_priority):
         if not v.get("served"):
@@ -141,7 +152,7 @@ def kinds_of(crd: Json) -> list[CustomKind]:
         status = "status" in parts
         kind = CustomKind(
             resource, Strategy(status=status, wipe=status, generation=True, unconditional=False), _type(schema), schema,
-            columns, fields, paths, several=len(versions) > 1,
+            columns, fields, paths, several=len(versions) > 1, conversion=conversion,
         )  # fmt: skip
         kind._defaults = schemas.has_defaults(schema)
         found.append(kind)

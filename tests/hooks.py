@@ -13,7 +13,6 @@ from typing import Any
 import orjson
 import trustme
 from aiohttp import web
-from lifecycles import fine, made
 from serving import Client, Json
 
 REGISTRATION = "/apis/admissionregistration.k8s.io/v1"
@@ -70,7 +69,8 @@ def allowed(review: Json, patch: list[Json] | None = None, **more: Any) -> Json:
 
 def denied(review: Json, message: str) -> Json:
     """An AdmissionReview that refuses."""
-    response = {"uid": review["request"]["uid"], "allowed": False, "status": {"message": message}}
+    refused = {"code": 403, "reason": "Forbidden", "message": message}
+    response = {"uid": review["request"]["uid"], "allowed": False, "status": refused}
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
 
 
@@ -95,18 +95,19 @@ async def configured(c: Client, path: str, obj: Json) -> Json:
     """Make a configuration, and wait until the server goes by it: its caches follow the store."""
     marker = {
         "name": "marker.e2e.example.com", "clientConfig": {"url": "https://127.0.0.1:1/"}, "timeoutSeconds": 1,
-        "rules": [rule("configmaps")], "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "rules": [rule("endpoints")], "sideEffects": "None", "admissionReviewVersions": ["v1"],
         "objectSelector": {"matchLabels": {"marker": obj["metadata"]["name"]}},
     }  # fmt: skip
-    found = await made(c, path, {**obj, "webhooks": [*obj["webhooks"], marker]})
+    answer = await c.post(path, {**obj, "webhooks": [*obj["webhooks"], marker]})
+    assert answer.status == 201, answer.data
     await in_force(c, obj["metadata"]["name"], wanted=True)
-    return found
+    return answer.body
 
 
 async def in_force(c: Client, name: str, *, wanted: bool) -> None:
     """Wait until a configuration's marker, which cannot be reached, refuses or no longer does."""
     probe = {"metadata": {"name": "marker", "labels": {"marker": name}}}
-    while ((await c.post("/api/v1/namespaces/default/configmaps", probe, dryRun="All")).status == 500) != wanted:
+    while ((await c.post("/api/v1/namespaces/default/endpoints", probe, dryRun="All")).status == 500) != wanted:
         pass
 
 
@@ -118,6 +119,8 @@ async def hanging(review: Json) -> Json:
 
 async def replaced(c: Client, path: str, name: str, change: Callable[[Json], None]) -> Json:
     """Read, change and put a configuration."""
-    obj = await fine(c.get(f"{path}/{name}"))
+    obj = (await c.get(f"{path}/{name}")).body
     change(obj)
-    return await fine(c.put(f"{path}/{name}", obj))
+    answer = await c.put(f"{path}/{name}", obj)
+    assert answer.status == 200, answer.data
+    return answer.body
