@@ -13,6 +13,7 @@ from netlab.api.fielderrors import FieldError
 from netlab.api.managed import Type, of_schema
 from netlab.api.schemas import PREFIX
 from netlab.api.strategies import Strategy
+from netlab.apiserver.custom import rules
 from netlab.apiserver.custom import schema as schemas
 from netlab.apiserver.custom.conversion import WebhookConversion
 from netlab.apiserver.custom.jsonpath import find
@@ -36,6 +37,7 @@ class CustomKind:
     definition: str | None = None
     conversion: WebhookConversion | None = None
     _defaults: bool = False
+    _rules: bool = False
 
     def decode(self, obj: Json, unknown: list[str]) -> Json:
         """Pruned, its metadata decoded, in the stored version."""
@@ -48,7 +50,10 @@ class CustomKind:
         schemas.default(obj, self.schema)
 
     def validate(self, obj: Json, old: Json | None, part: str = "") -> list[FieldError]:
-        return schemas.validate(obj, self.schema, "", root=True)
+        errors = schemas.validate(obj, self.schema, "", root=True)
+        if errors or not self._rules:
+            return errors
+        return rules.check(obj, rules.MISSING if old is None else old, self.schema)
 
     def show(self, obj: Json) -> Json:
         obj["apiVersion"] = self.resource.api_version
@@ -154,7 +159,7 @@ def kinds_of(crd: Json, caller: Caller) -> list[CustomKind]:
             resource, Strategy(status=status, wipe=status, generation=True, unconditional=False), _type(schema), schema,
             columns, fields, paths, several=len(versions) > 1, conversion=conversion,
         )  # fmt: skip
-        kind._defaults = schemas.has_defaults(schema)
+        kind._defaults, kind._rules = schemas.has_defaults(schema), rules.has_rules(schema)
         found.append(kind)
     return found
 
