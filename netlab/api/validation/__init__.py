@@ -11,7 +11,20 @@ from collections.abc import Callable
 from netlab.api import Json
 from netlab.api.catalogue import Resource
 from netlab.api.fielderrors import FieldError
-from netlab.api.validation import admission, cluster, config, crds, networks, pod_updates, rbac, services, workloads
+from netlab.api.validation import (
+    admission,
+    cluster,
+    config,
+    crds,
+    networks,
+    nodes,
+    pod_updates,
+    rbac,
+    registrations,
+    services,
+    storage,
+    workloads,
+)
 
 Validator = Callable[[Json, Json | None], list[FieldError]]
 
@@ -23,11 +36,13 @@ VALIDATORS: dict[tuple[str, str], Validator] = {
     ("", "Endpoints"): services.endpoints,
     ("", "ConfigMap"): config.config_map,
     ("", "Secret"): config.secret,
-    ("", "Namespace"): cluster.namespace,
+    ("", "Node"): nodes.node,
+    ("", "Event"): nodes.event,
     ("", "PersistentVolume"): cluster.persistent_volume,
     ("", "PersistentVolumeClaim"): cluster.persistent_volume_claim,
     ("", "ResourceQuota"): cluster.resource_quota,
     ("", "LimitRange"): cluster.limit_range,
+    ("apps", "ControllerRevision"): nodes.controller_revision,
     ("apps", "Deployment"): workloads.deployment,
     ("apps", "ReplicaSet"): workloads.replica_set,
     ("apps", "StatefulSet"): workloads.stateful_set,
@@ -54,10 +69,21 @@ VALIDATORS: dict[tuple[str, str], Validator] = {
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): admission.webhooks,
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): admission.policy,
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): admission.binding,
+    ("apiregistration.k8s.io", "APIService"): registrations.api_service,
+    ("certificates.k8s.io", "CertificateSigningRequest"): registrations.certificate_request,
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"): registrations.flow_schema,
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"): registrations.priority_level,
+    ("settings.k8s.io", "PodPreset"): nodes.pod_preset,
+    ("storage.k8s.io", "CSIDriver"): storage.csi_driver,
+    ("storage.k8s.io", "CSINode"): storage.csi_node,
+    ("storage.k8s.io", "CSIStorageCapacity"): storage.csi_storage_capacity,
+    ("storage.k8s.io", "VolumeAttachment"): storage.volume_attachment,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): crds.definition,
 }
 
 
+#: groups that ask more of objects that are kept as another group's
+STRICTER: dict[tuple[str, str], Validator] = {("events.k8s.io", "Event"): nodes.new_event}
 #: writes of a subresource that are judged by other rules than those of the whole
 PARTS: dict[tuple[str, str, str], Validator] = {
     ("", "Pod", "binding"): pod_updates.binding,
@@ -69,6 +95,7 @@ PARTS: dict[tuple[str, str, str], Validator] = {
 def validate(resource: Resource, obj: Json, old: Json | None, part: str = "") -> list[FieldError]:
     """What is wrong with an object of the stored version; `old` is what it replaces, None for a create; part: the
     subresource that is written."""
-    group = resource.storage[0]
-    validator = PARTS.get((group, resource.kind, part)) or VALIDATORS.get((group, resource.kind))
+    group, kind = resource.storage[0], resource.kind
+    strict = PARTS.get((group, kind, part)) or STRICTER.get((resource.group, kind))
+    validator = strict or VALIDATORS.get((group, kind))
     return validator(obj, old) if validator is not None else []

@@ -81,13 +81,20 @@ class Definitions:
     def _clash(self, crd: Json) -> tuple[str, str]:
         """The reason and message of a name that is taken, empty if there is none."""
         names, group = crd["spec"]["names"], crd["spec"]["group"]
+        paths: set[str] = set()
+        kinds: set[str] = set()
         for other in self.lister.all():
             if other["metadata"]["name"] == crd["metadata"]["name"] or other["spec"]["group"] != group:
                 continue
             taken = (other.get("status") or {}).get("acceptedNames") or {}
-            if taken.get("kind") == names["kind"]:
-                return "KindConflict", f'"{names["kind"]}" is already in use'
-        return "", ""
+            paths |= {taken.get("plural", ""), taken.get("singular", ""), *(taken.get("shortNames") or ())}
+            kinds |= {taken.get("kind", ""), taken.get("listKind", "")}
+        asked = [
+            ("PluralConflict", names["plural"], paths), ("SingularConflict", names.get("singular"), paths),
+            *(("ShortNamesConflict", s, paths) for s in names.get("shortNames") or ()),
+            ("KindConflict", names["kind"], kinds), ("ListKindConflict", names.get("listKind"), kinds),
+        ]  # fmt: skip
+        return next(((why, f'"{n}" is already in use') for why, n, used in asked if n and n in used), ("", ""))
 
     async def _accept(self, crd: Json) -> None:
         spec = crd["spec"]

@@ -120,6 +120,34 @@ def test_schemas_that_are_refused(change: Json, text: str) -> None:
     with_server(test)
 
 
+def test_names_that_are_taken() -> None:
+    """Two definitions of one group cannot have one short name: the second is not served until the first is gone."""
+
+    async def test(c: Client) -> None:
+        first = definition({"type": "object"})
+        first["spec"]["names"]["shortNames"] = ["fo"]
+        await served(c, first)
+        second = definition({"type": "object"})
+        second["metadata"]["name"] = "others.e.example.com"
+        second["spec"]["names"] = {"kind": "Other", "plural": "others", "shortNames": ["fo"]}
+        assert (await c.post(CRDS, second)).status == 201
+
+        async def accepted(wanted: str) -> Json:
+            while True:
+                state = (await c.get(f"{CRDS}/others.e.example.com")).body.get("status") or {}
+                for condition in state.get("conditions") or ():
+                    if (condition["type"], condition["status"]) == ("NamesAccepted", wanted):
+                        return dict(condition)
+
+        refused = await accepted("False")
+        assert (refused["reason"], refused["message"]) == ("ShortNamesConflict", '"fo" is already in use')
+        assert (await c.get(FOOS.replace("foos", "others"))).status == 404
+        assert (await c.delete(f"{CRDS}/foos.e.example.com")).status == 200
+        await accepted("True")
+
+    with_server(test)
+
+
 def test_definitions_that_are_refused() -> None:
     async def test(c: Client) -> None:
         plain = {"type": "object", "properties": {"n": {"type": "integer"}, "o": {"type": "object"}}}
