@@ -153,10 +153,12 @@ class ApiServer:
         call.audit_id = request.headers.get("Audit-Id", "") or str(uuid.uuid4())
         started = time.perf_counter()
         self.metrics.started(call)
-        self.inflight += 1
+        # watches and streams are long: they are not counted, or many of them would leave no room for anything else
+        long = call.info.verb == "watch" or call.info.subresource in _STREAMS
+        self.inflight += not long
         code = 499
         try:
-            response = await self._answer(call)
+            response = await self._answer(call, long=long)
             code = response.status
         except status.ApiError as e:
             response = error(call, e)
@@ -176,7 +178,7 @@ class ApiServer:
             response = error(call, status.internal("an error on the server has prevented the request from succeeding"))
             code = 500
         finally:
-            self.inflight -= 1
+            self.inflight -= not long
             known = call.info.resource and (
                 self.ctx.registry.find(call.info.group, call.info.version, call.info.plural) is not None
             )
@@ -184,9 +186,8 @@ class ApiServer:
             self.audit.record(call, code)
         return response
 
-    async def _answer(self, call: Call) -> web.StreamResponse:
+    async def _answer(self, call: Call, *, long: bool) -> web.StreamResponse:
         info = call.info
-        long = info.verb == "watch" or info.subresource in _STREAMS
         if self.inflight > INFLIGHT_MAX and not long and not info.path.startswith(("/healthz", "/livez", "/readyz")):
             raise status.too_many_requests("Too many requests, please try again later.", 1)
         if any(step in (".", "..") for step in unquote(info.path).split("/")):
