@@ -243,8 +243,11 @@ async def list_(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
     if not form.as_ and not form.yaml and kind.raw and "pretty" not in call.query:
         head = orjson.dumps({"kind": r.list_kind, "apiVersion": r.api_version, "metadata": metadata})
         put = objects.shown if r.custom else objects.item
-        body = b",".join([put(kv.value, kv.revision) for kv in listed.items])
-        return raw(call, b'%b,"items":[%b]}' % (head[:-1], body))
+        parts = [put(kv.value, kv.revision) for kv in listed.items] or [b""]
+        # a list may be large: its beginning and its end go to its parts, so that the whole is put together once
+        parts[0] = b'%b,"items":[%b' % (head[:-1], parts[0])
+        parts[-1] += b"]}"
+        return raw(call, b",".join(parts))
     objs = [objects.load(kv) for kv in listed.items]
     if form.as_ == "Table":
         include = tables.include_of(call.query)
