@@ -35,9 +35,7 @@ class ServiceAllocation(Plugin):
     def _used(self) -> set[str | int]:
         used: set[str | int] = set(self._held)
         for service in self.services.all():
-            spec = service.get("spec") or {}
-            used.update(ip for ip in spec.get("clusterIPs") or () if ip != _HEADLESS)
-            used.update(p["nodePort"] for p in spec.get("ports") or () if p.get("nodePort"))
+            used |= _given(service)
         return used
 
     async def mutate(self, a: Attributes) -> None:
@@ -151,16 +149,24 @@ class ServiceAllocation(Plugin):
     async def done(self, a: Attributes) -> None:
         """What was held is in the store, and will be in the cache."""
         # it stays held until the cache has it: a Service that is gone frees it there
-
-        if a.group_kind == ("", "Service") and a.operation == "DELETE" and a.old is not None:
-            self._release(a.old)
+        if a.group_kind != ("", "Service") or a.old is None or a.subresource or a.dry:
+            return
+        freed = _given(a.old) - (_given(a.obj) if a.obj is not None else set())
+        if freed:
+            self._held -= freed
+            if a.obj is not None:  # the cache must not hold what is free again
+                kv, _ = await self.services.store.get(f"{self.services.prefix}{a.namespace}/{a.name}")
+                if kv is not None:
+                    self.services.put(kv)
 
     async def undo(self, a: Attributes) -> None:
         """The write was not made."""
         if a.group_kind == ("", "Service") and a.obj is not None and a.operation == "CREATE":
-            self._release(a.obj)
+            self._held -= _given(a.obj)
 
-    def _release(self, obj: Json) -> None:
-        spec = obj.get("spec") or {}
-        self._held.difference_update(spec.get("clusterIPs") or ())
-        self._held.difference_update(p["nodePort"] for p in spec.get("ports") or () if p.get("nodePort"))
+
+def _given(obj: Json) -> set[str | int]:
+    """The addresses and node ports that a Service has."""
+    spec = obj.get("spec") or {}
+    addresses: set[str | int] = {ip for ip in spec.get("clusterIPs") or () if ip != _HEADLESS}
+    return addresses | {p["nodePort"] for p in spec.get("ports") or () if p.get("nodePort")}

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from netlab.api import Json, status, times
 from netlab.api.fielderrors import FieldError, invalid
-from netlab.apiserver import bodies, objects, reading, tables
+from netlab.apiserver import bodies, converting, objects, reading, tables
 from netlab.apiserver.admission import Attributes
 from netlab.apiserver.call import Call, answer
 from netlab.apiserver.handlers import Context
@@ -180,7 +180,7 @@ async def delete(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
         uid = objects.load(kv)["metadata"].get("uid", "")
         details = {"name": call.info.name, "group": r.group, "kind": r.plural, "uid": uid}
         return answer(call, status.success({k: v for k, v in details.items() if v}))
-    return present(ctx, call, kind, value, kv.revision, form)
+    return await present(ctx, call, kind, value, kv.revision, form)
 
 
 async def remove(
@@ -232,7 +232,8 @@ async def delete_collection(ctx: Context, call: Call, kind: Kind) -> web.StreamR
             if e.code != 404:  # somebody else was quicker
                 raise
             continue
-        items.append(kind.show(objects.loads(value, kv.revision)))
+        (gone,) = await converting.shown(kind, [objects.loads(value, kv.revision)])
+        items.append(kind.show(gone))
     r = kind.resource
     metadata = {"resourceVersion": str(listed.revision)}
     body = {"kind": r.list_kind, "apiVersion": r.api_version, "metadata": metadata, "items": items}

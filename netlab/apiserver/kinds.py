@@ -18,6 +18,13 @@ from netlab.api.shapes import Shape, decode, shape_of_kind
 from netlab.api.strategies import Strategy, strategy_of
 
 
+class Conversion(Protocol):
+    """What converts between the versions of a custom kind where it is not done by name alone."""
+
+    async def convert(self, objs: list[Json], wanted: str) -> list[Json]:
+        """The objects in the version `wanted`. ApiError 500."""
+
+
 class Kind(Protocol):
     """What the handlers need of a kind. Objects are those of the stored version, unless said otherwise."""
 
@@ -26,14 +33,19 @@ class Kind(Protocol):
     type: Type
     definition: str | None
 
+    @property
+    def conversion(self) -> Conversion | None:
+        """What converts between its versions, None if that is done by tables."""
+
     def decode(self, obj: Json, unknown: list[str]) -> Json:
-        """An object of the request's version, decoded, as the stored one. DecodeError."""
+        """An object of the request's version, decoded, as the stored one (if a webhook converts: in that version).
+        DecodeError."""
 
     def default(self, obj: Json) -> None:
         """Fill in defaults."""
 
-    def validate(self, obj: Json, old: Json | None) -> list[FieldError]:
-        """What is wrong with it; `old` is what it replaces."""
+    def validate(self, obj: Json, old: Json | None, part: str = "") -> list[FieldError]:
+        """What is wrong with it; `old` is what it replaces, `part` the subresource that is written."""
 
     def show(self, obj: Json) -> Json:
         """A stored object in the request's version. The argument may be changed."""
@@ -56,6 +68,7 @@ class BuiltIn:
     type: Type
     definition: str | None
     converted: bool
+    conversion: None = None
 
     def decode(self, obj: Json, unknown: list[str]) -> Json:
         r = self.resource
@@ -70,8 +83,8 @@ class BuiltIn:
     def default(self, obj: Json) -> None:
         defaults.apply(self.resource.storage[0], self.resource.kind, obj)
 
-    def validate(self, obj: Json, old: Json | None) -> list[FieldError]:
-        return validation.validate(self.resource, obj, old)
+    def validate(self, obj: Json, old: Json | None, part: str = "") -> list[FieldError]:
+        return validation.validate(self.resource, obj, old, part)
 
     def show(self, obj: Json) -> Json:
         r = self.resource

@@ -65,6 +65,30 @@ def for_update(new: Json, old: Json) -> None:
             meta.pop(name, None)
 
 
+def keep_part(new: Json, old: Json, fields: tuple[str, ...]) -> None:
+    """Leave of a new object's spec only some fields; all else is as it was. Of containers only their resources."""
+    spec, was = new.get("spec") or {}, old.get("spec") or {}
+    for name in [n for n in new if n not in ("kind", "apiVersion", "metadata")]:
+        del new[name]
+    new.update({k: v for k, v in old.items() if k not in ("kind", "apiVersion", "metadata")})
+    kept = dict(was)
+    for field in fields:
+        if field == "ephemeralContainers":
+            if field in spec:
+                kept[field] = spec[field]
+            else:
+                kept.pop(field, None)
+            continue
+        wanted = {c.get("name"): c for c in spec.get(field) or ()}
+        if field in was:
+            kept[field] = [_resized(c, wanted.get(c.get("name"), c)) for c in was[field]]
+    new["spec"] = kept
+
+
+def _resized(container: Json, wanted: Json) -> Json:
+    return {**container, "resources": wanted.get("resources") or {}}
+
+
 def ordered(obj: Json) -> Json:
     """kind, apiVersion, metadata first, as the store's readers expect them."""
     return {

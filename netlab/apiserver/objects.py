@@ -29,7 +29,9 @@ def encode(obj: Json) -> bytes:
     """An object as it is stored. Its metadata must be its third key."""
     metadata = obj["metadata"]
     revision = metadata.pop("resourceVersion", None)
-    value = orjson.dumps(obj)
+    # a copy: orjson's own bytes keep the room that its buffer had grown to, three times what is in them, and these are
+    # kept for as long as the object is
+    value = bytes(memoryview(orjson.dumps(obj)))
     if revision is not None:
         metadata["resourceVersion"] = revision
     return value

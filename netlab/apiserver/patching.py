@@ -92,6 +92,7 @@ async def _apply(ctx: Context, call: Call, kind: Kind, body: bytes, form: Form) 
     r, info = kind.resource, call.info
     manager = manager_of(call, needed=True)
     config = bodies.parse_yaml(body)
+    _check_duplicates(call, body)
     if not isinstance(config, dict):
         raise status.bad_request("error decoding YAML: the configuration is no object")
     given = (config.get("apiVersion"), config.get("kind"))
@@ -143,6 +144,22 @@ async def _apply(ctx: Context, call: Call, kind: Kind, body: bytes, form: Form) 
         return Change(obj, managed=True)
 
     return await update(ctx, call, kind, change, form)
+
+
+def _check_duplicates(call: Call, body: bytes) -> None:
+    """Repeated keys of a configuration in JSON (in YAML they are refused always). ApiError 400."""
+    mode = validation_mode(call)
+    if mode == "Ignore" or body.lstrip()[:1] != b"{":
+        return
+    duplicates: list[str] = []
+    bodies.parse_json(body, duplicates)
+    if not duplicates:
+        return
+    lines = "\n".join(f'  line 1: key "{d.rpartition(".")[2]}" already set in map' for d in duplicates)
+    text = f"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n{lines}"
+    if mode == "Strict":
+        raise status.bad_request(text)
+    call.warn(text)
 
 
 def _said(call: Call, kind: Kind, config: Json) -> Json:

@@ -14,7 +14,7 @@ from netlab.api import Json, status
 from netlab.api.fielderrors import FieldError, forbidden
 from netlab.api.fields import field_selector
 from netlab.api.selectors import FieldSelector, LabelSelector, SelectorError, parse_labels
-from netlab.apiserver import objects, tables
+from netlab.apiserver import converting, objects, tables
 from netlab.apiserver.call import Call, answer, raw, token
 from netlab.apiserver.handlers import Context
 from netlab.apiserver.kinds import Kind
@@ -128,16 +128,16 @@ async def get(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
         raise status.too_large_revision(asked, now)
     if kv is None:
         raise status.not_found(r.plural, r.group, info.name)
-    return present(ctx, call, kind, kv.value, kv.revision, form)
+    return await present(ctx, call, kind, kv.value, kv.revision, form)
 
 
-def present(
+async def present(
     ctx: Context, call: Call, kind: Kind, value: bytes, rev: int, form: Form, code: int = 200
 ) -> web.StreamResponse:
     """An answer of one stored object in the form that is wanted."""
     if not form.as_ and not form.yaml and kind.raw and "pretty" not in call.query:
         return raw(call, objects.shown(value, rev) if rev else value, code)
-    obj = objects.loads(value, rev)
+    (obj,) = await converting.shown(kind, [objects.loads(value, rev)])
     if form.as_ == "Table":
         metadata = {"resourceVersion": str(rev)}
         return answer(call, tables.table(kind, [obj], metadata, form, tables.include_of(call.query), ctx.now()), code)
@@ -185,11 +185,12 @@ async def page(ctx: Context, call: Call, kind: Kind, chosen: Selection) -> Liste
     name = chosen.fields.exact("metadata.name")
     if name is not None and (call.info.namespace or not r.namespaced) and not after and not at:
         kv, now = await ctx.store.get(objects.key(r, call.info.namespace, name))
-        found = [kv] if kv is not None and chosen.matches(objects.load(kv)) else []
+        kvs = await converting.shown_keys(kind, [kv] if kv is not None else [])
+        found = [kv for kv in kvs if chosen.matches(objects.load(kv))]
         listed = Listed(found, now)
     else:
         try:
-            listed = await _scan(ctx, prefix, chosen, limit, after, at)
+            listed = await _scan(ctx, kind, prefix, chosen, limit, after, at)
         except Compacted as e:
             if after:
                 start = after.removeprefix(prefix) + "\0"
@@ -202,10 +203,10 @@ async def page(ctx: Context, call: Call, kind: Kind, chosen: Selection) -> Liste
     return listed
 
 
-async def _scan(ctx: Context, prefix: str, chosen: Selection, limit: int, after: str, at: int) -> Listed:
+async def _scan(ctx: Context, kind: Kind, prefix: str, chosen: Selection, limit: int, after: str, at: int) -> Listed:
     if not chosen:
         got = await ctx.store.list(prefix, limit=limit, after=after, revision=at)
-        listed = Listed(list(got.items), got.revision)
+        listed = Listed(await converting.shown_keys(kind, got.items), got.revision)
         if got.more and got.items:
             listed.token = _token(got.items[-1].key, prefix, got.revision)
             listed.remaining = max(got.remaining, 0)
@@ -214,7 +215,7 @@ async def _scan(ctx: Context, prefix: str, chosen: Selection, limit: int, after:
     while True:
         got = await ctx.store.list(prefix, limit=SCAN if limit else 0, after=after, revision=at)
         at = got.revision
-        for i, kv in enumerate(got.items):
+        for i, kv in enumerate(await converting.shown_keys(kind, got.items)):
             if chosen.matches(objects.load(kv)):
                 found.append(kv)
                 if limit and len(found) == limit and (got.more or i + 1 < len(got.items)):
@@ -242,8 +243,11 @@ async def list_(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
     if not form.as_ and not form.yaml and kind.raw and "pretty" not in call.query:
         head = orjson.dumps({"kind": r.list_kind, "apiVersion": r.api_version, "metadata": metadata})
         put = objects.shown if r.custom else objects.item
-        body = b",".join([put(kv.value, kv.revision) for kv in listed.items])
-        return raw(call, b'%b,"items":[%b]}' % (head[:-1], body))
+        parts = [put(kv.value, kv.revision) for kv in listed.items] or [b""]
+        # a list may be large: its beginning and its end go to its parts, so that the whole is put together once
+        parts[0] = b'%b,"items":[%b' % (head[:-1], parts[0])
+        parts[-1] += b"]}"
+        return raw(call, b",".join(parts))
     objs = [objects.load(kv) for kv in listed.items]
     if form.as_ == "Table":
         include = tables.include_of(call.query)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from netlab.api import status
+from netlab.api import Json, status
+from netlab.api.catalogue import Subresource
 from netlab.apiserver import deleting, patching, reading, watching, writing
+from netlab.apiserver.admission import Attributes
 from netlab.apiserver.call import Call
 from netlab.apiserver.discovery import Discovery
 from netlab.apiserver.handlers import Context
 from netlab.apiserver.health import Health
 from netlab.apiserver.kinds import Kind
 from netlab.apiserver.openapi import OpenApi
+from netlab.apiserver.requestinfo import truthy
 from netlab.apiserver.reviews import Reviews
 from netlab.apiserver.subresources import Subresources
+
+#: subresources that connect a client with something else
+CONNECTS = ("exec", "attach", "portforward", "proxy")
 
 _PLAIN = {
     "get": reading.get, "list": reading.list_, "watch": watching.watch, "create": writing.create, "update": writing.put,
@@ -81,6 +87,22 @@ class Router:
             raise status.not_found("componentstatuses", "", call.info.name)
         return await reading.list_(self.ctx, call, kind)
 
+    async def _connect(self, call: Call, kind: Kind, subresource: Subresource) -> None:
+        """Admission of a connection to a pod. ApiError."""
+        info = call.info
+        options: Json = {"kind": subresource.kind, "apiVersion": "v1"}
+        for name in ("stdin", "stdout", "stderr", "tty"):
+            if name in call.query:
+                options[name] = truthy(call.query[name])
+        options |= {n: call.query[n] for n in ("container", "path") if call.query.get(n)}
+        if subresource.name == "exec":
+            options["command"] = call.query.getall("command", []) if hasattr(call.query, "getall") else []
+        a = Attributes(
+            "CONNECT", kind, info.namespace, info.name, subresource.name, options, None, call.user, False, call
+        )
+        await self.ctx.admission.mutate(a)
+        await self.ctx.admission.validate(a)
+
     async def _subresource(self, call: Call, kind: Kind) -> web.StreamResponse:
         found = kind.resource.subresource(call.info.subresource)
         if found is None:
@@ -88,6 +110,8 @@ class Router:
         verb = "get" if call.info.verb == "watch" else call.info.verb
         if verb not in found.verbs:
             raise status.method_not_allowed()
+        if found.name in CONNECTS:
+            await self._connect(call, kind, found)
         special = self.subresources.find(kind.resource, found)
         if special is not None:
             return await special(call, kind)

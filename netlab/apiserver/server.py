@@ -41,6 +41,7 @@ from netlab.apiserver.reviews import Reviews
 from netlab.apiserver.router import Router
 from netlab.apiserver.subresources import Subresources
 from netlab.apiserver.tokens import Tokens
+from netlab.apiserver.webhooks.caller import Caller
 from netlab.store.protocol import Store, StoreError
 
 log = logging.getLogger("apiserver")
@@ -82,8 +83,14 @@ class ApiServer:
         self.ctx = Context(store, Registry(), Admission(), settings.now)
         self.tokens = Tokens(settings.token_key, settings.issuer, settings.now)
         self.rbac = Rbac(store)
+        self.caller = Caller(store)
         self.chain = Chain(
-            store, self.rbac, service_range=settings.service_range, accounts_required=settings.accounts_required
+            store,
+            self.rbac,
+            self.ctx.registry,
+            self.caller,
+            service_range=settings.service_range,
+            accounts_required=settings.accounts_required,
         )
         self.authorizer = authz.Authorizer(self.rbac, Nodes(store))
         self.authenticator = Authenticator(
@@ -101,7 +108,7 @@ class ApiServer:
             self.ctx, Discovery(self.ctx.registry, settings.address), OpenApi(self.ctx.registry), health,
             Subresources(self.ctx, self.tokens), reviews,
         )  # fmt: skip
-        self.definitions = Definitions(self.ctx)
+        self.definitions = Definitions(self.ctx, self.caller)
         self.aggregation = Aggregation(self.ctx, self.rbac)
         self._listers = [*self.rbac.listers(), *self.chain.listers]
 
@@ -136,6 +143,7 @@ class ApiServer:
         await self.definitions.aclose()
         for lister in self._listers:
             await lister.aclose()
+        await self.caller.aclose()
         self.audit.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -145,10 +153,12 @@ class ApiServer:
         call.audit_id = request.headers.get("Audit-Id", "") or str(uuid.uuid4())
         started = time.perf_counter()
         self.metrics.started(call)
-        self.inflight += 1
+        # watches and streams are long: they are not counted, or many of them would leave no room for anything else
+        long = call.info.verb == "watch" or call.info.subresource in _STREAMS
+        self.inflight += not long
         code = 499
         try:
-            response = await self._answer(call)
+            response = await self._answer(call, long=long)
             code = response.status
         except status.ApiError as e:
             response = error(call, e)
@@ -168,7 +178,7 @@ class ApiServer:
             response = error(call, status.internal("an error on the server has prevented the request from succeeding"))
             code = 500
         finally:
-            self.inflight -= 1
+            self.inflight -= not long
             known = call.info.resource and (
                 self.ctx.registry.find(call.info.group, call.info.version, call.info.plural) is not None
             )
@@ -176,9 +186,8 @@ class ApiServer:
             self.audit.record(call, code)
         return response
 
-    async def _answer(self, call: Call) -> web.StreamResponse:
+    async def _answer(self, call: Call, *, long: bool) -> web.StreamResponse:
         info = call.info
-        long = info.verb == "watch" or info.subresource in _STREAMS
         if self.inflight > INFLIGHT_MAX and not long and not info.path.startswith(("/healthz", "/livez", "/readyz")):
             raise status.too_many_requests("Too many requests, please try again later.", 1)
         if any(step in (".", "..") for step in unquote(info.path).split("/")):

@@ -16,7 +16,7 @@ from netlab.api.catalogue import Resource, Subresource
 from netlab.api.fielderrors import invalid
 from netlab.api.selectors import as_text
 from netlab.api.shapes import DecodeError, decode, shape_of_kind
-from netlab.apiserver import bodies, objects, patching, tables
+from netlab.apiserver import bodies, converting, objects, patching, tables
 from netlab.apiserver import deleting as deletes
 from netlab.apiserver.call import Call, answer
 from netlab.apiserver.decoding import body_of, check_kind, object_of
@@ -89,7 +89,8 @@ class Subresources:
         kv, _ = await self.ctx.store.get(objects.key(kind.resource, namespace, name))
         if kv is None:
             raise status.not_found(kind.resource.plural, kind.resource.group, name)
-        return objects.load(kv)
+        (found,) = await converting.shown(kind, [objects.load(kv)])
+        return found
 
     async def unconnected(self, call: Call, kind: Kind) -> web.StreamResponse:
         """There is no node to ask."""

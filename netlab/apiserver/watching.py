@@ -18,7 +18,7 @@ from aiohttp import web
 
 from netlab.api import Json, status
 from netlab.api.fielderrors import forbidden
-from netlab.apiserver import objects, tables
+from netlab.apiserver import converting, objects, tables
 from netlab.apiserver.call import Call, headers
 from netlab.apiserver.handlers import Context
 from netlab.apiserver.kinds import Kind
@@ -139,7 +139,8 @@ async def watch(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
     explicit_no = call.query.get("sendInitialEvents") is not None and not initial
     if initial or (not asked and not explicit_no):
         got = await ctx.store.list(prefix)
-        first = [encode(b"ADDED", kv) for kv in got.items if not chosen or chosen.matches(objects.load(kv))]
+        kvs = await converting.shown_keys(kind, got.items)
+        first = [encode(b"ADDED", kv) for kv in kvs if not chosen or chosen.matches(objects.load(kv))]
         after = got.revision
         if initial and bookmarks:
             first.append(encode.bookmark(after, initial=True))
@@ -176,7 +177,7 @@ async def _pump(
     try:
         async for batch in stream:
             if batch.events:
-                told = lines(batch.events, chosen, encode)
+                told = lines(await converting.shown_events(encode.kind, batch.events), chosen, encode)
                 if told:
                     await response.write(b"".join(told))
             elif bookmarks:
@@ -186,5 +187,7 @@ async def _pump(
         await response.write(_line("ERROR", gone.status()))
     except StoreError as e:
         await response.write(_line("ERROR", status.internal(str(e)).status()))
+    except status.ApiError as e:  # of a conversion
+        await response.write(_line("ERROR", e.status()))
     finally:
         await stream.aclose()

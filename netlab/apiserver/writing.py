@@ -17,7 +17,7 @@ from aiohttp import web
 
 from netlab.api import Json, names, ownership, status, times
 from netlab.api.fielderrors import FieldError, invalid, required
-from netlab.apiserver import metadata, objects, tables
+from netlab.apiserver import converting, metadata, objects, tables
 from netlab.apiserver.admission import Attributes
 from netlab.apiserver.call import Call
 from netlab.apiserver.decoding import object_of
@@ -31,6 +31,8 @@ from netlab.store.protocol import Conflict, KeyExists, KeyValue
 RETRIES = 20
 #: characters of a field manager's name
 MANAGER_MAX = 128
+#: what of a pod its subresources may change
+PARTS = {"ephemeralcontainers": ("ephemeralContainers",), "resize": ("containers", "initContainers")}
 #: seconds that events are kept
 EVENT_TTL = 3600
 
@@ -106,9 +108,9 @@ def objects_max() -> int:
     return OBJECT_MAX
 
 
-def check_valid(kind: Kind, obj: Json, old: Json | None) -> None:
-    """ApiError 422 with everything that is wrong."""
-    errors = validate_metadata(kind, obj) + kind.validate(obj, old)
+def check_valid(kind: Kind, obj: Json, old: Json | None, part: str = "") -> None:
+    """ApiError 422 with everything that is wrong. part: the subresource that is written."""
+    errors = validate_metadata(kind, obj) + kind.validate(obj, old, part)
     if errors:
         group, _ = kind.resource.storage
         group = kind.resource.group if group != kind.resource.group else group
@@ -119,7 +121,9 @@ def validate_metadata(kind: Kind, obj: Json) -> list[FieldError]:
     """Names, labels, annotations, finalizers and owners."""
     from netlab.api.validation import meta
 
-    return meta.object_meta(obj["metadata"], kind.resource.kind, namespaced=kind.resource.namespaced)
+    r = kind.resource
+    core = not r.custom and r.group != "apiextensions.k8s.io"
+    return meta.object_meta(obj["metadata"], r.kind, namespaced=r.namespaced, core=core)
 
 
 async def create(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
@@ -157,7 +161,7 @@ async def create_object(
         check_valid(kind, obj, None)
         attributes.obj = obj
         await ctx.admission.validate(attributes)
-        value = objects.encode(obj)
+        value = objects.encode(await converting.stored(kind, obj))
         check_size(value)
         path = objects.key(r, call.info.namespace, obj["metadata"]["name"])
         ttl = EVENT_TTL if r.kind == "Event" else 0
@@ -166,7 +170,7 @@ async def create_object(
                 there, _ = await ctx.store.get(path)
                 if there is not None:
                     raise KeyExists(path)
-                return present(ctx, call, kind, value, 0, form, 201)
+                return await present(ctx, call, kind, value, 0, form, 201)
             rev = await ctx.store.create(path, value, ttl=ttl)
         except KeyExists as e:
             await ctx.admission.undo(attributes)
@@ -180,7 +184,7 @@ async def create_object(
             await ctx.admission.undo(attributes)
             raise
         await ctx.admission.done(attributes)
-        return present(ctx, call, kind, value, rev, form, 201)
+        return await present(ctx, call, kind, value, rev, form, 201)
     raise AssertionError("the last try returns or raises")
 
 
@@ -257,8 +261,8 @@ async def update(
         kv, _now = await ctx.store.get(path)
         if kv is None:
             raise status.not_found(r.plural, r.group, info.name)
-        old = objects.load(kv)
-        change = await updater(objects.load(kv))
+        (old,) = await converting.shown(kind, [objects.load(kv)])
+        change = await updater(objects.load(kv) if kind.conversion is None else copy.deepcopy(old))
         new = metadata.ordered(change.obj)
         asked = new["metadata"].get("resourceVersion", "")
         if asked and asked not in ("0", str(kv.revision)):
@@ -277,15 +281,15 @@ async def update(
         new["metadata"]["resourceVersion"] = str(kv.revision)
         if _count(kind, old, new):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-        check_valid(kind, new, old)
+        check_valid(kind, new, old, info.subresource)
         attributes.obj = new
         await ctx.admission.validate(attributes)
-        value = objects.encode(new)
+        value = objects.encode(await converting.stored(kind, new))
         if value == kv.value or _unchanged(old, new):
-            return present(ctx, call, kind, kv.value, kv.revision, form, code)
+            return await present(ctx, call, kind, kv.value, kv.revision, form, code)
         check_size(value)
         if dry:
-            return present(ctx, call, kind, value, kv.revision, form, code)
+            return await present(ctx, call, kind, value, kv.revision, form, code)
         try:
             if _finished(new):
                 rev = (await ctx.store.delete(path, expected=kv.revision))[1]
@@ -297,7 +301,7 @@ async def update(
                 raise status.conflict(r.plural, r.group, info.name) from e
             continue
         await ctx.admission.done(attributes)
-        return present(ctx, call, kind, value, rev, form, code)
+        return await present(ctx, call, kind, value, rev, form, code)
     raise status.conflict(r.plural, r.group, info.name)
 
 
@@ -318,6 +322,8 @@ def _settle(kind: Kind, call: Call, old: Json, new: Json) -> None:
         for name, value in old.items():
             if name not in ("kind", "apiVersion", "metadata", "status"):
                 new[name] = value
+    elif call.info.subresource in PARTS:
+        metadata.keep_part(new, old, PARTS[call.info.subresource])
     elif kind.strategy.status and not call.info.subresource:
         if "status" in old:
             new["status"] = old["status"]

@@ -344,3 +344,51 @@ def rules(
     ]
     output.table(("policies", "pods", "compile s", "change s", "apply s", "one s", "MB"), listed)
     show_targets(report.targets())
+
+
+@bench.command(
+    epilog=output.examples(
+        "netlab bench api                               # over a file, a real etcd, and memory, in turns",
+        "netlab bench api --only sqlite --directory /mnt/disk",
+        "netlab bench api --json | jq .targets",
+    )
+)
+@click.option("--repeat", type=click.IntRange(1, 1000), default=3, show_default=True, metavar="N", help="Turns.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(["sqlite", "etcd", "memory"]), help="Only over this store; repeatable."
+)
+@click.option(
+    "--directory", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path("/var/tmp"),
+    show_default=True, help="On the disk that the stores are to use.",
+)  # fmt: skip
+@output.json_option
+def api(repeat: int, only: tuple[str, ...], directory: Path, as_json: bool) -> None:
+    """What clients wait for at `netlab apiserver`: pods made and read, a list of 10,000, a thousand watchers.
+
+    Server and clients share this machine, and speak TLS. Watchers look at a namespace each of a hundred, and then all
+    of them at everything; 100 objects a second are made.
+    """
+    from netlab.daemons import bench_api as measuring
+
+    kinds = only or measuring.KINDS
+    with output.progress("bench api", repeat * len(kinds)) as bar:
+        report = measuring.run(
+            repeat, kinds, folder=directory, tell=lambda what, done: bar.advance(done, description=what)
+        )
+    if as_json:
+        output.emit_json(report.as_json())
+        return
+    rows = [
+        (
+            kind, f"{f['ready'].median:.2f}", f"{f['creates'].median:.0f}", f"{f['create_cpu'].median * 1e6:.0f}",
+            f"{f['gets'].median:.0f}", f"{f['get_cpu'].median * 1e6:.0f}", f"{f['list'].median:.2f}",
+            f"{f['spread'].median * 1000:.0f}", f"{f['all'].median * 1000:.0f}", f"{f['rss'].median / 1e6:.0f}",
+        )
+        for kind, f in report.figures.items()
+    ]  # fmt: skip
+    columns = ("store", "ready s", "creates/s", "µs CPU", "GETs/s", "µs CPU", f"list of {measuring.PODS}, s",
+               f"{measuring.WATCHERS} watchers: p99 ms", "of everything", "MB")  # fmt: skip
+    output.table(columns, rows, title=f"median of {repeat}")
+    for kind, why in report.absent.items():
+        click.echo(f"{kind}: {why}")
+    show_targets(report.targets())

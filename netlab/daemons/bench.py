@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from netlab.base.errors import KernelError
-from netlab.kernel import netns
+from netlab.kernel import netns, processes
 from netlab.kernel.commands import missing
 from netlab.kernel.measure import Measured, measured
 
@@ -488,3 +488,14 @@ def machine() -> dict[str, Any]:
         "cpus": os.cpu_count(), "kernel": system.release, "architecture": system.machine,
         "python": sys.version.split()[0], "load": [round(x, 2) for x in os.getloadavg()],
     }  # fmt: skip
+
+
+def cpu_of(identity: processes.Identity) -> float:
+    """CPU seconds that a process has used."""
+    fields = Path(f"/proc/{identity.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_of(identity: processes.Identity) -> float:
+    """Bytes of memory that a process has."""
+    return int(Path(f"/proc/{identity.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

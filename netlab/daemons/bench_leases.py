@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from netlab.base.errors import KernelError
-from netlab.daemons.bench import Figure, Target, at_most, machine, terminable
+from netlab.daemons.bench import Figure, Target, at_most, cpu_of, machine, rss_of, terminable
 from netlab.kernel import netns, observe, processes
 from netlab.kernel.apply import Kernel
 from netlab.kernel.events import Changes
@@ -105,20 +105,20 @@ def _turn(backend: str, count: int, folder: Path, prefix: str) -> dict[str, floa
         with contextlib.closing(follower):
             texts = [_lease(backend, number, f"02:00:00:{number >> 16:02x}:{number >> 8 & 255:02x}:{number & 255:02x}")
                      for number in range(1, count + 1)]  # fmt: skip
-            before = _cpu(identity)
+            before = cpu_of(identity)
             started = time.perf_counter()
             for key, text in texts:
                 _put(store, key, text)
             follower.until(count)
             everything = time.perf_counter() - started
-            cpu = _cpu(identity) - before
+            cpu = cpu_of(identity) - before
             key, text = _lease(backend, count + 1, "02:00:00:ff:ff:fe")
             follower.settle()
             started = time.perf_counter()
             _put(store, key, text)
             follower.until_way(IPv4Address(key.partition("-")[0]) + 1, count + 1)
             one = time.perf_counter() - started
-            return {"all": everything, "one": one, "cpu": cpu, "rss": _rss(identity)}
+            return {"all": everything, "one": one, "cpu": cpu, "rss": rss_of(identity)}
 
 
 def _lease(backend: str, number: int, mac: str) -> tuple[str, str]:
@@ -241,12 +241,3 @@ class _Follower:
         self._changes.drain()
         while select.select([self._changes.fileno()], [], [], 0.5)[0]:
             self._changes.drain()
-
-
-def _cpu(identity: processes.Identity) -> float:
-    fields = Path(f"/proc/{identity.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _rss(identity: processes.Identity) -> float:
-    return int(Path(f"/proc/{identity.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -128,7 +128,7 @@ def _turn(kind: str, folder: Path) -> dict[str, float]:
 
     if kind != "etcd":
         return asyncio.run(measured())
-    with _etcd(folder) as url:
+    with running_etcd(folder) as url:
         return asyncio.run(measured(url))
 
 
@@ -199,7 +199,7 @@ def _cpu() -> float:
 
 
 @contextlib.contextmanager
-def _etcd(folder: Path) -> Iterator[str]:
+def running_etcd(folder: Path) -> Iterator[str]:
     """A real one, with its data in `folder`."""
     client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
     argv = [

@@ -1,4 +1,4 @@
-"""Validation of namespaces, volumes, quotas, classes, leases."""
+"""Validation of volumes, quotas, classes, leases."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from netlab.api.validation.common import IMMUTABLE, immutable, one_of, selector
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 #: the largest value that a user's PriorityClass may have
 PRIORITY_MAX = 1_000_000_000
-
-
-def namespace(_obj: Json, _old: Json | None) -> list[FieldError]:
-    return []
 
 
 def _modes(spec: Json) -> list[FieldError]:

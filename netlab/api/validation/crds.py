@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from netlab.api import Json
-from netlab.api.fielderrors import FieldError, duplicate, forbidden, invalid, not_supported, required
+from netlab.api.fielderrors import FieldError, duplicate, forbidden, invalid, not_supported, required, too_many
 from netlab.api.names import label_1035_problems, subdomain_problems
+from netlab.api.validation import crd_schemas
+from netlab.api.validation.admission import client_config, review_versions
 
 _NO_SCHEMA = "schemas are required"
+#: a simple path: names, no indices
+_PATH = re.compile(r"(\.[^.\[\]*?@()'\" ]+)+")
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+_COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
+_SELECTABLE_TYPES = ("string", "boolean", "integer")
+SELECTABLE_MAX = 8
 
 
 def definition(obj: Json, old: Json | None) -> list[FieldError]:
@@ -35,8 +44,10 @@ def definition(obj: Json, old: Json | None) -> list[FieldError]:
             found.append(required(f"spec.names.{name}"))
         else:
             found += [invalid(f"spec.names.{name}", value, p) for p in label_1035_problems(value.lower())]
+    if spec.get("preserveUnknownFields"):
+        found.append(invalid("spec.preserveUnknownFields", True, "must be false"))
     versions = spec.get("versions") or []
-    found += _versions(versions)
+    found += _versions(versions) + _conversion(spec.get("conversion") or {"strategy": "None"})
     if old is not None:
         was = old.get("spec") or {}
         for path in (("group",), ("scope",), ("names", "kind"), ("names", "plural")):
@@ -62,8 +73,6 @@ def _established(obj: Json) -> bool:
 
 def _versions(versions: list[Json]) -> list[FieldError]:
     found: list[FieldError] = []
-    if not versions:
-        return [invalid("spec.versions", versions, "must have exactly one version marked as storage version")]
     if sum(bool(v.get("storage")) for v in versions) != 1:
         found.append(invalid("spec.versions", versions, "must have exactly one version marked as storage version"))
     seen: set[str] = set()
@@ -77,40 +86,96 @@ def _versions(versions: list[Json]) -> list[FieldError]:
         if schema is None:
             found.append(required(f"{at}.schema.openAPIV3Schema", _NO_SCHEMA))
         else:
-            where = f"{at}.schema.openAPIV3Schema"
-            if schema.get("type") != "object":
-                found.append(
-                    invalid(f"{where}.type", schema.get("type", ""), "must be object at the root")
-                    if schema.get("type")
-                    else required(f"{where}.type", "must not be empty at the root")
-                )
-            found += _schema(schema, where, root=True)
+            found += crd_schemas.whole(schema, f"{at}.schema.openAPIV3Schema")
+        found += _subresources(v.get("subresources") or {}, f"{at}.subresources")
+        found += _columns(v.get("additionalPrinterColumns") or [], f"{at}.additionalPrinterColumns")
+        found += _selectable(v.get("selectableFields") or [], schema or {}, f"{at}.selectableFields")
     return found
 
 
-def _schema(schema: Json, at: str, *, root: bool = False) -> list[FieldError]:
-    """A structural schema: a type everywhere, no references."""
+def _subresources(parts: Json, at: str) -> list[FieldError]:
+    scale = parts.get("scale")
+    if scale is None:
+        return []
     found: list[FieldError] = []
-    open_ = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
-    if not schema.get("type") and not open_ and not root:
-        found.append(required(f"{at}.type", "must not be empty for specified object fields"))
-    if "$ref" in schema:
-        found.append(forbidden(f"{at}.$ref", "$ref is not supported"))
-    if schema.get("properties") and isinstance(schema.get("additionalProperties"), dict):
-        detail = "additionalProperties and properties are mutual exclusive"
-        found.append(forbidden(f"{at}.additionalProperties", detail))
-    for name, inner in (schema.get("properties") or {}).items():
-        if isinstance(inner, dict):
-            found += _schema(inner, f"{at}.properties[{name}]")
-    items = schema.get("items")
-    if isinstance(items, dict):
-        found += _schema(items, f"{at}.items")
-    elif schema.get("type") == "array":
-        found.append(required(f"{at}.items", "must be specified"))
-    extra = schema.get("additionalProperties")
-    if isinstance(extra, dict):
-        found += _schema(extra, f"{at}.additionalProperties")
-    kind = schema.get("x-kubernetes-list-type")
-    if kind == "map" and not schema.get("x-kubernetes-list-map-keys"):
-        found.append(required(f"{at}.x-kubernetes-list-map-keys", "must not be empty if x-kubernetes-list-type is map"))
+    for name, below in (("specReplicasPath", (".spec.",)), ("statusReplicasPath", (".status.",)),
+                        ("labelSelectorPath", (".spec.", ".status."))):  # fmt: skip
+        path = scale.get(name)
+        if not path:
+            if name != "labelSelectorPath":
+                found.append(required(f"{at}.scale.{name}"))
+        elif not _PATH.fullmatch(path):
+            found.append(invalid(f"{at}.scale.{name}", path, "should be a simple json path without array notation"))
+        elif not path.startswith(below):
+            wanted = " or ".join(b.rstrip(".") for b in below)
+            found.append(invalid(f"{at}.scale.{name}", path, f"should be a json path under {wanted}"))
     return found
+
+
+def _columns(columns: list[Json], at: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    for i, column in enumerate(columns):
+        here, kind, form = f"{at}[{i}]", column.get("type", ""), column.get("format", "")
+        if not column.get("name"):
+            found.append(required(f"{here}.name"))
+        if not kind:
+            found.append(required(f"{here}.type", f"must be one of {','.join(_COLUMN_TYPES)}"))
+        elif kind not in _COLUMN_TYPES:
+            found.append(invalid(f"{here}.type", kind, f"must be one of {','.join(_COLUMN_TYPES)}"))
+        if form and form not in _COLUMN_FORMATS:
+            found.append(invalid(f"{here}.format", form, f"must be one of {','.join(_COLUMN_FORMATS)}"))
+        path = column.get("jsonPath", "")
+        if not path:
+            found.append(required(f"{here}.jsonPath"))
+        elif not path.startswith("."):
+            found.append(invalid(f"{here}.jsonPath", path, "is invalid: must start with ."))
+    return found
+
+
+def _selectable(fields: list[Json], schema: Json, at: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    if len(fields) > SELECTABLE_MAX:
+        found.append(too_many(at, len(fields), SELECTABLE_MAX))
+    seen: set[str] = set()
+    for i, field in enumerate(fields):
+        here, path = f"{at}[{i}].jsonPath", field.get("jsonPath", "")
+        if not path:
+            found.append(required(here))
+            continue
+        if path in seen:
+            found.append(duplicate(here, path))
+        seen.add(path)
+        if not _PATH.fullmatch(path):
+            found.append(invalid(here, path, "is an invalid path: must be a simple json path without array notation"))
+            continue
+        if path.startswith(".metadata"):
+            found.append(invalid(here, path, "must not point to fields in metadata"))
+            continue
+        inner: Any = schema
+        for step in path[1:].split("."):
+            inner = (inner.get("properties") or {}).get(step) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict):
+            found.append(invalid(here, path, "is an invalid path: does not refer to a valid field"))
+        elif inner.get("type") not in _SELECTABLE_TYPES:
+            detail = (
+                "must point to a field of type string, boolean or integer. Enum string fields and strings with formats "
+            )
+            found.append(invalid(here, path, detail + "are allowed."))
+    return found
+
+
+def _conversion(conversion: Json) -> list[FieldError]:
+    at, strategy = "spec.conversion", conversion.get("strategy", "")
+    webhook = conversion.get("webhook")
+    if not strategy:
+        return [required(f"{at}.strategy")]
+    if strategy not in ("None", "Webhook"):
+        return [not_supported(f"{at}.strategy", strategy, ["None", "Webhook"])]
+    if strategy == "None":
+        detail = "should not be set when strategy is not set to Webhook"
+        return [forbidden(f"{at}.webhook", detail)] if webhook is not None else []
+    if webhook is None or webhook.get("clientConfig") is None:
+        return [required(f"{at}.webhook.clientConfig", "required when strategy is set to Webhook")]
+    found = client_config(webhook["clientConfig"], f"{at}.webhook.clientConfig")
+    return found + review_versions(webhook.get("conversionReviewVersions") or [],
+                                   f"{at}.webhook.conversionReviewVersions")  # fmt: skip

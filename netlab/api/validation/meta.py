@@ -10,8 +10,8 @@ from netlab.api.names import label_problems, label_value_problems, name_problems
 ANNOTATIONS_MAX = 256 * 1024
 
 
-def object_meta(meta: Json, kind: str, *, namespaced: bool) -> list[FieldError]:
-    """What is wrong with an object's metadata."""
+def object_meta(meta: Json, kind: str, *, namespaced: bool, core: bool = True) -> list[FieldError]:
+    """What is wrong with an object's metadata. core: finalizers need a domain (custom resources' do not)."""
     found: list[FieldError] = []
     name = meta.get("name", "")
     if not name:
@@ -34,7 +34,8 @@ def object_meta(meta: Json, kind: str, *, namespaced: bool) -> list[FieldError]:
     for finalizer in meta.get("finalizers") or ():
         problems = qualified_name_problems(finalizer)
         found += [invalid("metadata.finalizers", finalizer, p) for p in problems]
-        if not problems and "/" not in finalizer and finalizer not in ("orphan", "foregroundDeletion", "kubernetes"):
+        standard = finalizer in ("orphan", "foregroundDeletion", "kubernetes")
+        if core and not problems and "/" not in finalizer and not standard:
             found.append(invalid("metadata.finalizers", finalizer, "name is neither a standard finalizer name nor is "
                                  "it fully qualified"))  # fmt: skip
     return found

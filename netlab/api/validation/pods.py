@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
-
-import orjson
 
 from netlab.api import Json
 from netlab.api.fielderrors import FieldError, duplicate, forbidden, invalid, not_found, not_supported, required
@@ -28,77 +27,6 @@ _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
 _HANDLERS = ("exec", "grpc", "httpGet", "tcpSocket", "sleep")
 
-UPDATE = (
-    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
-)
-
-
-def pod(obj: Json, old: Json | None) -> list[FieldError]:
-    """A Pod."""
-    spec = obj.get("spec") or {}
-    if old is None:
-        return pod_spec(spec, "spec")
-    return _update(obj, old)
-
-
-def _update(obj: Json, old: Json) -> list[FieldError]:
-    spec, was = obj.get("spec") or {}, old.get("spec") or {}
-    if spec == was:
-        return []
-    found: list[FieldError] = []
-    for name in ("containers", "initContainers"):
-        now, before = spec.get(name) or [], was.get(name) or []
-        if len(now) != len(before):
-            found.append(forbidden(f"spec.{name}", "pod updates may not add or remove containers"))
-            return found
-        found += [
-            required(f"spec.{name}[{i}].image") for i, c in enumerate(now) if not c.get("image")
-        ]  # fmt: skip
-    more, there = spec.get("ephemeralContainers") or [], was.get("ephemeralContainers") or []
-    names = {c.get("name"): c for c in more}
-    for c in there:
-        if names.get(c.get("name")) != c:
-            detail = f'existing ephemeral containers "{c.get("name")}" may not be changed'
-            found.append(forbidden("spec.ephemeralContainers", detail))
-    if not _only_added(was.get("tolerations") or [], spec.get("tolerations") or []):
-        found.append(forbidden("spec.tolerations", "existing toleration can not be modified except its "
-                               "tolerationSeconds"))  # fmt: skip
-    a, b = _normal(spec), _normal(was)
-    if not was.get("nodeName") and spec.get("nodeName"):
-        b["nodeName"] = a.get("nodeName")  # a binding
-    if a != b and not found:
-        found.append(forbidden("spec", f"{UPDATE}\n{_difference(b, a)}"))
-    return found
-
-
-def _only_added(before: list[Json], now: list[Json]) -> bool:
-    def key(t: Json) -> bytes:
-        return orjson.dumps({k: v for k, v in t.items() if k != "tolerationSeconds"}, option=orjson.OPT_SORT_KEYS)
-
-    return {key(t) for t in before} <= {key(t) for t in now}
-
-
-def _normal(spec: Json) -> Json:
-    """A spec without what may change."""
-    out: Json = orjson.loads(orjson.dumps(spec))
-    for name in ("activeDeadlineSeconds", "tolerations", "ephemeralContainers", "schedulingGates"):
-        out.pop(name, None)
-    for name in ("containers", "initContainers"):
-        for c in out.get(name) or ():
-            c.pop("image", None)
-            c.pop("resources", None)
-    return out
-
-
-def _difference(before: Json, now: Json) -> str:
-    keys = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
-    lines = []
-    for k in keys:
-        lines += [f"- \t{k}: {orjson.dumps(before.get(k)).decode()}", f"+ \t{k}: {orjson.dumps(now.get(k)).decode()}"]
-    return "\n".join(lines)
-
 
 def pod_spec(spec: Json, field: str, *, template: bool = False, claims: Iterable[str] = ()) -> list[FieldError]:
     """A PodSpec. claims: volumes that a StatefulSet adds from its claim templates."""
@@ -112,7 +40,7 @@ def pod_spec(spec: Json, field: str, *, template: bool = False, claims: Iterable
     for key in ("initContainers", "containers", "ephemeralContainers"):
         for i, c in enumerate(spec.get(key) or ()):
             at = f"{field}.{key}[{i}]"
-            found += _container(c, at, volumes, init=key == "initContainers")
+            found += container(c, at, volumes, init=key == "initContainers")
             name = c.get("name", "")
             if name in names:
                 found.append(duplicate(f"{at}.name", name))
@@ -125,6 +53,10 @@ def pod_spec(spec: Json, field: str, *, template: bool = False, claims: Iterable
         found.append(required(f"{field}.dnsConfig.nameservers", "must provide at least one DNS nameserver when "
                               "`dnsPolicy` is None"))  # fmt: skip
     found += labels(spec.get("nodeSelector") or {}, f"{field}.nodeSelector")
+    found += _sysctls((spec.get("securityContext") or {}).get("sysctls") or [], f"{field}.securityContext.sysctls")
+    if spec.get("runtimeClassName"):
+        name = spec["runtimeClassName"]
+        found += [invalid(f"{field}.runtimeClassName", name, p) for p in subdomain_problems(name)]
     if spec.get("serviceAccountName"):
         name = spec["serviceAccountName"]
         found += [invalid(f"{field}.serviceAccountName", name, p) for p in subdomain_problems(name)]
@@ -148,6 +80,27 @@ def pod_spec(spec: Json, field: str, *, template: bool = False, claims: Iterable
             found.append(invalid(f"{field}.hostAliases[{i}].ip", alias.get("ip", ""), detail))
     if template and spec.get("ephemeralContainers"):
         found.append(forbidden(f"{field}.ephemeralContainers", "ephemeral containers not allowed in pod template"))
+    return found
+
+
+_SYSCTL = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?([\\./][a-z0-9]([-_a-z0-9]*[a-z0-9])?)*"
+_SYSCTL_FORM = re.compile(_SYSCTL)
+SYSCTL_MAX = 253
+
+
+def _sysctls(sysctls: list[Json], field: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    seen: set[str] = set()
+    for i, entry in enumerate(sysctls):
+        at, name = f"{field}[{i}].name", entry.get("name", "")
+        if not name:
+            found.append(required(at))
+        elif len(name) > SYSCTL_MAX or not _SYSCTL_FORM.fullmatch(name):
+            detail = f"must have at most {SYSCTL_MAX} characters and match regex ^{_SYSCTL}$"
+            found.append(invalid(at, name, detail))
+        elif name.replace("/", ".") in seen:
+            found.append(duplicate(at, name))
+        seen.add(name.replace("/", "."))
     return found
 
 
@@ -209,7 +162,8 @@ def _volumes(volumes: list[Json], field: str) -> tuple[set[str], list[FieldError
     return names, found
 
 
-def _container(c: Json, at: str, volumes: set[str], *, init: bool) -> list[FieldError]:
+def container(c: Json, at: str, volumes: set[str], *, init: bool) -> list[FieldError]:
+    """A container of any sort."""
     found: list[FieldError] = []
     name = c.get("name", "")
     if not name:
@@ -254,7 +208,7 @@ def _container(c: Json, at: str, volumes: set[str], *, init: bool) -> list[Field
         handler = (c.get("lifecycle") or {}).get(hook)
         if handler is not None:
             found += _handler(handler, f"{at}.lifecycle.{hook}")
-    return found + _resources(c.get("resources") or {}, f"{at}.resources")
+    return found + resources(c.get("resources") or {}, f"{at}.resources")
 
 
 def _ports(ports: list[Json], field: str) -> list[FieldError]:
@@ -344,9 +298,10 @@ def _probe(probe: Json, field: str, *, one: bool) -> list[FieldError]:
     return found
 
 
-def _resources(resources: Json, field: str) -> list[FieldError]:
+def resources(given: Json, field: str) -> list[FieldError]:
+    """Requests and limits."""
     found: list[FieldError] = []
-    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    limits, requests = given.get("limits") or {}, given.get("requests") or {}
     for kind, values in (("limits", limits), ("requests", requests)):
         for name, text in values.items():
             at = f"{field}.{kind}[{name}]"

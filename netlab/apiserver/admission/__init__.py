@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Attributes:
-    """A write: operation CREATE, UPDATE, DELETE or CONNECT; obj: as it will be (None for a DELETE); old: as it is."""
+    """A write: operation CREATE, UPDATE, DELETE or CONNECT; obj: as it will be (None for a DELETE); old: as it is.
+
+    changed: whether a webhook has changed the object, whereupon all mutating plugins get a second turn; turn: 0 or 1;
+    again: the webhooks that are to be asked in the second one.
+    """
 
     operation: str
     kind: Kind
@@ -31,6 +35,9 @@ class Attributes:
     user: User
     dry: bool
     call: Call
+    changed: bool = False
+    turn: int = 0
+    again: frozenset[str] = frozenset()
 
     @property
     def group_kind(self) -> tuple[str, str]:
@@ -66,8 +73,11 @@ class Admission:
 
     async def mutate(self, a: Attributes) -> Json:
         """The object after all mutating plugins."""
-        for plugin in self._mutating:
-            await plugin.mutate(a)
+        for a.turn in (0, 1):
+            for plugin in self._mutating:
+                await plugin.mutate(a)
+            if not a.changed:
+                break
         return a.obj if a.obj is not None else {}
 
     async def validate(self, a: Attributes) -> None:

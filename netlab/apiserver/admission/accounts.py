@@ -9,6 +9,7 @@ from netlab.apiserver.lister import Lister
 from netlab.apiserver.metadata import generated
 from netlab.store.protocol import Store
 
+VOLUME = "kube-api-access-"
 MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 #: seconds of the token in a pod, as the original's (an hour and the time of a refresh)
 TOKEN_SECONDS = 3607
@@ -69,7 +70,10 @@ def _mount(spec: Json) -> None:
     without = [c for c in containers if all(m.get("mountPath") != MOUNT for m in c.get("volumeMounts") or ())]
     if not without:
         return
-    volume = generated("kube-api-access-")
+    # a webhook may have added a container since the volume was made
+    there = next((v["name"] for v in spec.get("volumes") or () if v["name"].startswith(VOLUME)), "")
+    volume = there or generated(VOLUME)
     for container in without:
         container.setdefault("volumeMounts", []).append({"name": volume, "readOnly": True, "mountPath": MOUNT})
-    spec.setdefault("volumes", []).append(token_volume(volume))
+    if not there:
+        spec.setdefault("volumes", []).append(token_volume(volume))

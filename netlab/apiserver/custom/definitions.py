@@ -14,6 +14,7 @@ from netlab.apiserver import objects
 from netlab.apiserver.custom.kind import kinds_of
 from netlab.apiserver.handlers import Context
 from netlab.apiserver.lister import RETRY, Lister
+from netlab.apiserver.webhooks.caller import Caller
 from netlab.store.protocol import Conflict, StoreError
 
 log = logging.getLogger("apiserver")
@@ -31,8 +32,8 @@ def condition(obj: Json, kind: str) -> str:
 class Definitions:
     """Follows the definitions in the store and keeps the registry as they say."""
 
-    def __init__(self, ctx: Context) -> None:
-        self.ctx = ctx
+    def __init__(self, ctx: Context, caller: Caller) -> None:
+        self.ctx, self.caller = ctx, caller
         self.lister = Lister(ctx.store, PREFIX, on_change=self._changed)
         self._dirty = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -74,19 +75,26 @@ class Definitions:
         kinds = []
         for crd in sorted(self.lister.all(), key=lambda c: c["metadata"]["name"]):
             if condition(crd, "Established") == "True":
-                kinds += kinds_of(crd)
+                kinds += kinds_of(crd, self.caller)
         self.ctx.registry.set_custom(kinds)
 
     def _clash(self, crd: Json) -> tuple[str, str]:
         """The reason and message of a name that is taken, empty if there is none."""
         names, group = crd["spec"]["names"], crd["spec"]["group"]
+        paths: set[str] = set()
+        kinds: set[str] = set()
         for other in self.lister.all():
             if other["metadata"]["name"] == crd["metadata"]["name"] or other["spec"]["group"] != group:
                 continue
             taken = (other.get("status") or {}).get("acceptedNames") or {}
-            if taken.get("kind") == names["kind"]:
-                return "KindConflict", f'"{names["kind"]}" is already in use'
-        return "", ""
+            paths |= {taken.get("plural", ""), taken.get("singular", ""), *(taken.get("shortNames") or ())}
+            kinds |= {taken.get("kind", ""), taken.get("listKind", "")}
+        asked = [
+            ("PluralConflict", names["plural"], paths), ("SingularConflict", names.get("singular"), paths),
+            *(("ShortNamesConflict", s, paths) for s in names.get("shortNames") or ()),
+            ("KindConflict", names["kind"], kinds), ("ListKindConflict", names.get("listKind"), kinds),
+        ]  # fmt: skip
+        return next(((why, f'"{n}" is already in use') for why, n, used in asked if n and n in used), ("", ""))
 
     async def _accept(self, crd: Json) -> None:
         spec = crd["spec"]

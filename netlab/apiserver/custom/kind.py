@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from netlab.api import Json
@@ -12,20 +12,14 @@ from netlab.api.columns.ages import age
 from netlab.api.fielderrors import FieldError
 from netlab.api.managed import Type, of_schema
 from netlab.api.schemas import PREFIX
-from netlab.api.shapes import DecodeError, Shape, decode, shape_of
 from netlab.api.strategies import Strategy
+from netlab.apiserver.custom import rules
 from netlab.apiserver.custom import schema as schemas
+from netlab.apiserver.custom.conversion import WebhookConversion
 from netlab.apiserver.custom.jsonpath import find
+from netlab.apiserver.webhooks.caller import Caller
 
-OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _STATUS_VERBS = ("get", "patch", "update")
-
-
-def _meta_shape() -> Shape:
-    from netlab.api.shapes import shape_of_kind
-
-    shape_of_kind("", "v1", "ConfigMap")  # settles what shape_of begins
-    return shape_of(OBJECT_META)
 
 
 @dataclass(slots=True)
@@ -41,28 +35,25 @@ class CustomKind:
     scale_paths: tuple[str, str, str] | None = None
     several: bool = False
     definition: str | None = None
-    _meta: Shape = field(default_factory=_meta_shape)
+    conversion: WebhookConversion | None = None
     _defaults: bool = False
+    _rules: bool = False
 
     def decode(self, obj: Json, unknown: list[str]) -> Json:
         """Pruned, its metadata decoded, in the stored version."""
-        meta = obj.get("metadata") or {}
-        if not isinstance(meta, dict):
-            raise DecodeError("json: cannot unmarshal string into Go struct field .metadata of type v1.ObjectMeta")
-        wrong: list[str] = []
-        metadata = decode(meta, self._meta, wrong)
-        unknown += [f"metadata.{u}" for u in wrong]
-        if metadata.get("creationTimestamp") is None:
-            metadata.pop("creationTimestamp", None)
+        metadata = schemas.object_meta(obj.get("metadata") or {}, unknown, ((), "metadata"))
         body = {k: v for k, v in obj.items() if k not in ("apiVersion", "kind", "metadata")}
         pruned = schemas.prune(body, self.schema, unknown, root=True)
-        return {"kind": self.resource.kind, "apiVersion": self.resource.stored_version, "metadata": metadata, **pruned}
+        return {"kind": self.resource.kind, "apiVersion": self.held, "metadata": metadata, **pruned}
 
     def default(self, obj: Json) -> None:
         schemas.default(obj, self.schema)
 
-    def validate(self, obj: Json, old: Json | None) -> list[FieldError]:
-        return schemas.validate(obj, self.schema, "", root=True)
+    def validate(self, obj: Json, old: Json | None, part: str = "") -> list[FieldError]:
+        errors = schemas.validate(obj, self.schema, "", root=True)
+        if errors or not self._rules:
+            return errors
+        return rules.check(obj, rules.MISSING if old is None else old, self.schema)
 
     def show(self, obj: Json) -> Json:
         obj["apiVersion"] = self.resource.api_version
@@ -71,7 +62,12 @@ class CustomKind:
         return obj
 
     def blank(self) -> Json:
-        return {"kind": self.resource.kind, "apiVersion": self.resource.stored_version, "metadata": {}}
+        return {"kind": self.resource.kind, "apiVersion": self.held, "metadata": {}}
+
+    @property
+    def held(self) -> str:
+        """apiVersion of objects on their way."""
+        return self.resource.stored_version if self.conversion is None else self.resource.api_version
 
     @property
     def raw(self) -> bool:
@@ -108,7 +104,7 @@ class CustomKind:
         text = "See https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#"
         properties["apiVersion"] = {"type": "string", "description": text + "resources"}
         properties["kind"] = {"type": "string", "description": text + "types-kinds"}
-        ref = {"$ref": f"#/components/schemas/{OBJECT_META}"}
+        ref = {"$ref": f"#/components/schemas/{schemas.OBJECT_META}"}
         properties["metadata"] = {"allOf": [ref], "description": text.removesuffix("#") + "#metadata"}
         return {**out, "type": "object", "properties": properties}
 
@@ -125,12 +121,15 @@ def _text(value: Any) -> str:
             return str(value)
 
 
-def kinds_of(crd: Json) -> list[CustomKind]:
+def kinds_of(crd: Json, caller: Caller) -> list[CustomKind]:
     """The kinds of a definition that is established, one for each served version."""
     spec = crd["spec"]
     names = (crd.get("status") or {}).get("acceptedNames") or spec["names"]
     group, versions = spec["group"], spec["versions"]
     stored = next(v["name"] for v in versions if v.get("storage"))
+    conversion = None
+    if (spec.get("conversion") or {}).get("strategy") == "Webhook":
+        conversion = WebhookConversion(caller, spec["conversion"]["webhook"], names["kind"])
     found = []
     for v in sorted(versions, key=_priority):
         if not v.get("served"):
@@ -158,15 +157,15 @@ def kinds_of(crd: Json) -> list[CustomKind]:
         status = "status" in parts
         kind = CustomKind(
             resource, Strategy(status=status, wipe=status, generation=True, unconditional=False), _type(schema), schema,
-            columns, fields, paths, several=len(versions) > 1,
+            columns, fields, paths, several=len(versions) > 1, conversion=conversion,
         )  # fmt: skip
-        kind._defaults = schemas.has_defaults(schema)
+        kind._defaults, kind._rules = schemas.has_defaults(schema), rules.has_rules(schema)
         found.append(kind)
     return found
 
 
 def _type(schema: Json) -> Type:
-    properties = {**(schema.get("properties") or {}), "metadata": {"$ref": f"{PREFIX}{OBJECT_META}"}}
+    properties = {**(schema.get("properties") or {}), "metadata": {"$ref": f"{PREFIX}{schemas.OBJECT_META}"}}
     return of_schema({**schema, "type": "object", "properties": properties})
 
 

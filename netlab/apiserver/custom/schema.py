@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import copy
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from netlab.api import Json
 from netlab.api.fielderrors import FieldError, invalid, not_supported, required, too_many, type_invalid
-from netlab.api.shapes import Path_, dotted
+from netlab.api.shapes import DecodeError, Path_, Shape, decode, dotted, shape_of, shape_of_kind
 
 _META = ("apiVersion", "kind", "metadata")
+OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 #: characters of a regular expression that is tried at all
 PATTERN_MAX = 4096
 
 
 def prune(value: Any, schema: Json, unknown: list[str], path: Path_ = (), *, root: bool = False) -> Any:
-    """The value without fields that the schema does not name; their paths go to `unknown`."""
+    """The value without fields that the schema does not name; their paths go to `unknown`. DecodeError for a metadata
+    in it that is none."""
     if isinstance(value, dict):
         properties = schema.get("properties") or {}
         extra = schema.get("additionalProperties")
@@ -30,7 +32,7 @@ def prune(value: Any, schema: Json, unknown: list[str], path: Path_ = (), *, roo
         for name, inner in value.items():
             known = properties.get(name)
             if embedded and name in _META:
-                out[name] = inner
+                out[name] = inner if name != "metadata" or root else object_meta(inner, unknown, (path, name))
             elif isinstance(known, dict):
                 out[name] = prune(inner, known, unknown, (path, name))
             elif isinstance(extra, dict):
@@ -45,6 +47,25 @@ def prune(value: Any, schema: Json, unknown: list[str], path: Path_ = (), *, roo
         if isinstance(items, dict):
             return [prune(v, items, unknown, (path, i)) for i, v in enumerate(value)]
     return value
+
+
+def object_meta(value: Any, unknown: list[str], path: Path_) -> Any:
+    """The metadata of an object decoded; the paths of fields that it does not have go to `unknown`. DecodeError."""
+    if not isinstance(value, dict):
+        where = dotted(path)
+        raise DecodeError(f"json: cannot unmarshal string into Go struct field .{where} of type v1.ObjectMeta")
+    wrong: list[str] = []
+    out: Json = decode(value, _meta_shape(), wrong)
+    unknown += [f"{dotted(path)}.{u}" for u in wrong]
+    if out.get("creationTimestamp") is None:
+        out.pop("creationTimestamp", None)
+    return out
+
+
+@cache
+def _meta_shape() -> Shape:
+    shape_of_kind("", "v1", "ConfigMap")  # settles what shape_of begins
+    return shape_of(OBJECT_META)
 
 
 def default(value: Any, schema: Json) -> None:

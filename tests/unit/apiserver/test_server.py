@@ -1,8 +1,12 @@
 """The server itself: discovery in its three forms, OpenAPI, health, what a new cluster has, old versions."""
 
+import contextlib
 from typing import Any
 
-from serving import DEPLOYMENTS, PODS, Client, deployment, pod, with_server
+import pytest
+from serving import DEPLOYMENTS, MAPS, PODS, Client, deployment, pod, with_server
+
+from netlab.apiserver import server
 
 V2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 V2BETA1 = V2.replace("v=v2;", "v=v2beta1;")
@@ -158,5 +162,18 @@ def test_evictions_ask_the_budget() -> None:
         await c.patch(f"{budgets}/b/status", {"status": {"disruptionsAllowed": 1}})
         assert (await c.post(f"{PODS}/p/eviction", eviction)).status == 201
         assert (await c.get(f"{PODS}/p")).status == 404
+
+    with_server(test)
+
+
+def test_watches_leave_room_for_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of requests under way is one of short requests: watches are under way for hours."""
+    monkeypatch.setattr(server, "INFLIGHT_MAX", 2)
+
+    async def test(c: Client) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(4):
+                await stack.enter_async_context(c.watch(MAPS))
+            assert (await c.get(MAPS)).status == 200
 
     with_server(test)
