@@ -22,12 +22,14 @@ log = logging.getLogger(__name__)
 CRDS = Resource("apiextensions.k8s.io/v1", "customresourcedefinitions")
 #: seconds after which discovery is asked without a reason: aggregated APIs come without a CRD
 REFRESH = 30.0
+#: of these there are many, and nobody owns them, or is owned by them
+_IGNORED = ("events",)
 #: what is held of an object at least
 KEPT = ("name", "namespace", "uid", "resourceVersion", "ownerReferences", "finalizers", "deletionTimestamp")
 
 
 class KindHandler(Protocol):
-    """Told of the changes of every object, with what it is one of; see `informer.Handler`."""
+    """Told of the changes of every object but events, with what it is one of; see `informer.Handler`."""
 
     def __call__(self, served: Served, old: Object | None, new: Object | None, /) -> None: ...
 
@@ -103,7 +105,8 @@ class Kinds:
             self._by_kind = {(s.resource.api_version, s.kind): s for s in found}
             self._served = distinct(found)
             if self._handlers:
-                await self._follow([s for s in self._served if {"list", "watch", "delete"} <= s.verbs])
+                whole = [s for s in self._served if {"list", "watch", "delete"} <= s.verbs]
+                await self._follow([s for s in whole if s.resource.plural not in _IGNORED])
             self._known.set()
 
     async def wait(self) -> None:
