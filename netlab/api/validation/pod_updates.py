@@ -9,7 +9,7 @@ import orjson
 
 from netlab.api import Json
 from netlab.api.fielderrors import FieldError, duplicate, forbidden, invalid, required
-from netlab.api.qos import qos_class
+from netlab.api.quotas import qos_class
 from netlab.api.validation.pods import container, pod_spec, resources
 
 UPDATE = (
