@@ -31,6 +31,12 @@ from netlab.store.protocol import Compacted, Event, KeyValue, StoreError, Watch
 TIMEOUT_MIN = 1800.0
 #: encoded events that are kept for other watchers
 CACHE = 2048
+#: seconds of the server's time that one write to one watcher may take, several times what it does with TLS; and the
+#: longest pause that comes of it. A change is written to every watcher that wants it: with a thousand of them a watcher
+#: hears ten times a second, of all that there was meanwhile, and not a hundred times; with ten it hears at once.
+WRITE_SECONDS, PAUSE_MAX = 100e-6, 0.1
+#: a pause that is not worth it
+PAUSE_MIN = 0.005
 
 
 class Encoder:
@@ -156,9 +162,11 @@ async def watch(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
     stream = ctx.store.watch(prefix, after=after, progress=progress)
     pump = asyncio.ensure_future(_pump(stream, response, chosen, encode, bookmarks=bookmarks))
     closing = asyncio.ensure_future(ctx.closing.wait())
+    ctx.watching[kind.resource.registry] += 1
     try:
         await asyncio.wait({pump, closing}, timeout=_timeout(call), return_when=asyncio.FIRST_COMPLETED)
     finally:
+        ctx.watching[kind.resource.registry] -= 1
         for part in (pump, closing):
             part.cancel()
         results = await asyncio.gather(pump, closing, return_exceptions=True)
@@ -180,6 +188,10 @@ async def _pump(
                 told = lines(await converting.shown_events(encode.kind, batch.events), chosen, encode)
                 if told:
                     await response.write(b"".join(told))
+                    watchers = encode.ctx.watching[encode.kind.resource.registry]
+                    pause = min(watchers * WRITE_SECONDS, PAUSE_MAX)
+                    if pause >= PAUSE_MIN:
+                        await asyncio.sleep(pause)
             elif bookmarks:
                 await response.write(encode.bookmark(batch.revision))
     except Compacted as e:

@@ -65,7 +65,7 @@ class Report:
             at_least(f"pod creations/s from {CLIENTS} clients", found["creates"].median, CREATES_MIN),
             at_least("GETs/s", found["gets"].median, GETS_MIN),
             at_most(f"list of {PODS} pods (s)", found["list"].median, LIST_MAX),
-            at_most(f"{WATCHERS} watchers, {RATE} changes/s, p99 (s)", found["spread"].median, LATENCY_MAX),
+            at_most(f"{WATCHERS} watchers of everything, {RATE} changes/s, p99 (s)", found["all"].median, LATENCY_MAX),
             at_most(f"memory with {2 * PODS} objects (MB)", found["rss"].median / 1e6, RSS_MAX / 1e6),
         ]
 
@@ -243,7 +243,7 @@ class Api:
 
     async def latency(self, spread: int) -> float:
         """Seconds at the 99th percentile, to WATCHERS of `spread` namespaces; 1: all of them watch everything."""
-        loop, changes = asyncio.get_running_loop(), int(RATE * SECONDS)
+        loop, changes = asyncio.get_running_loop(), max(1, int(RATE * SECONDS))
         spread = min(spread, SPREAD)
         latencies: list[float] = []
         told = asyncio.Event()
@@ -271,13 +271,7 @@ class Api:
             for number in range(WATCHERS):
                 group.create_task(begin(number))
         try:
-            async with self.connection() as connection:
-                began = loop.time()
-                for n in range(changes):
-                    await asyncio.sleep(max(0.0, began + n / RATE - loop.time()))
-                    name = f"c-{spread}-{n}"
-                    body = orjson.dumps({"metadata": {"name": name}, "data": {"at": f"{time.perf_counter():.6f}"}})
-                    await connection.ask("POST", f"/api/v1/namespaces/bench-{n % spread}/configmaps", body)
+            await self._changing(spread, changes)
             async with asyncio.timeout(_PATIENCE):
                 await told.wait()
         finally:
@@ -285,6 +279,22 @@ class Api:
                 watcher.close()
         latencies.sort()
         return latencies[len(latencies) * 99 // 100]
+
+    async def _changing(self, spread: int, changes: int) -> None:
+        """RATE objects a second, each with the time at which it was due: a server that falls behind does not slow the
+        clock that it is measured by."""
+        due = iter(range(changes))
+        began: list[float] = []  # when the first is connected
+
+        async def make(connection: Connection, _number: int) -> None:
+            for n in due:
+                began.append(time.perf_counter())
+                at = began[0] + n / RATE
+                await asyncio.sleep(max(0.0, at - time.perf_counter()))
+                body = orjson.dumps({"metadata": {"name": f"c-{spread}-{n}"}, "data": {"at": f"{at:.6f}"}})
+                await connection.ask("POST", f"/api/v1/namespaces/bench-{n % spread}/configmaps", body)
+
+        await self._each(make)
 
     async def _revision(self) -> str:
         async with self.connection() as connection:

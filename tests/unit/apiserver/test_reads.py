@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
 from serving import MAPS, PODS, Client, config_map, pod, with_server
+
+from netlab.apiserver import watching
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
@@ -212,5 +215,19 @@ def test_many_watchers_are_told_the_same_in_the_same_order() -> None:
         assert all(t == told[0] for t in told)
         revisions = [int(r) for _, r in told[0]]
         assert revisions == sorted(set(revisions))
+
+    with_server(test)
+
+
+def test_a_watcher_among_many_hears_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is told less often is told of as much: in order, and what came between two writes together."""
+    monkeypatch.setattr(watching, "WRITE_SECONDS", 1.0)
+
+    async def test(c: Client) -> None:
+        async with c.watch(MAPS) as events:
+            for i in range(20):
+                assert (await c.post(MAPS, config_map(f"c{i}"))).status == 201
+            names = [(await events.next())["object"]["metadata"]["name"] for _ in range(20)]
+        assert names == [f"c{i}" for i in range(20)]
 
     with_server(test)
