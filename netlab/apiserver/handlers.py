@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Context:
-    """store, registry of kinds, admission; now: seconds since 1970; watching: how many watches are under way."""
+    """store, registry of kinds, admission; now: seconds since 1970; watching: how many watches of a resource are under way."""
 
     store: Store
     registry: Registry
     admission: Admission
     now: Callable[[], float] = time.time
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    watching: int = 0
+    watching: Counter[str] = field(default_factory=Counter)
     #: encoded events by key, revision and verb, for all watchers that want them in the same form
     events: OrderedDict[tuple[str, int, bytes], bytes] = field(default_factory=OrderedDict)
     #: seconds between bookmarks

@@ -162,11 +162,11 @@ async def watch(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
     stream = ctx.store.watch(prefix, after=after, progress=progress)
     pump = asyncio.ensure_future(_pump(stream, response, chosen, encode, bookmarks=bookmarks))
     closing = asyncio.ensure_future(ctx.closing.wait())
-    ctx.watching += 1
+    ctx.watching[kind.resource.registry] += 1
     try:
         await asyncio.wait({pump, closing}, timeout=_timeout(call), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        ctx.watching -= 1
+        ctx.watching[kind.resource.registry] -= 1
         for part in (pump, closing):
             part.cancel()
         results = await asyncio.gather(pump, closing, return_exceptions=True)
@@ -188,7 +188,8 @@ async def _pump(
                 told = lines(await converting.shown_events(encode.kind, batch.events), chosen, encode)
                 if told:
                     await response.write(b"".join(told))
-                    pause = min(encode.ctx.watching * WRITE_SECONDS, PAUSE_MAX)
+                    watchers = encode.ctx.watching[encode.kind.resource.registry]
+                    pause = min(watchers * WRITE_SECONDS, PAUSE_MAX)
                     if pause >= PAUSE_MIN:
                         await asyncio.sleep(pause)
             elif bookmarks:
