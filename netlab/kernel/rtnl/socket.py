@@ -28,11 +28,14 @@ class Refused(Exception):
 
 
 class Netlink:
-    """NETLINK_ROUTE in the namespace behind `fd`. Use as a context manager, or close it."""
+    """NETLINK_ROUTE, or another protocol of netlink, in a namespace (a name, or an open descriptor).
 
-    def __init__(self, fd: int) -> None:
-        with netns.entered(fd):
-            self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    Use as a context manager, or close it.
+    """
+
+    def __init__(self, where: str | int, protocol: int = 0) -> None:
+        with netns.entered(where):
+            self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
             self._sock.setsockopt(SOL_NETLINK, option, 1)
         self._seq = 0
