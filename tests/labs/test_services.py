@@ -1,0 +1,164 @@
+"""The labs of Services: up, checked, as computed, exercised by `solve` and by hand, and gone without a trace."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from exercising import LABS, SHORT, TestBook, captured, exercises_of, type_in
+from patience import patience
+
+from netlab.lab.checks import Context, run_all
+from netlab.lab.engine import Engine
+from netlab.lab.exercises.book import Book
+from netlab.lab.exercises.runner import Exercises
+from netlab.lab.labfile import Lab
+from netlab.lab.scripts import lab_script
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = patience(30)  # seconds until a wait is given up
+NAMES = ["services-iptables"]
+MENDED = [(lab, e.id) for lab in NAMES for e in exercises_of(lab) if not e.captures]
+
+SVC = "KUBE-SVC-ODX2UBAZM7RQWOIU"
+#: what a learner types, by exercise
+CURES = {
+    "balance": [f"node1: iptables -t nat -R {SVC} 3 -m statistic --mode random --probability 0.5 -j KUBE-SEP-7MW3KEEC4RCNSIJ2"],
+    "dead-end": ["node1: iptables -t nat -A KUBE-SEP-ZAXEEPMOXFOGCEPP -p tcp -j DNAT --to-destination 10.244.3.6:9376"],
+    "no-masquerade": ["node3: iptables -t nat -A KUBE-POSTROUTING -j MASQUERADE"],
+}  # fmt: skip
+
+
+def until(holds: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def up(lab_copy: Callable[[str], Lab]) -> Callable[[str], Lab]:
+    """The lab of that name, brought up once."""
+    known: dict[str, Lab] = {}
+
+    def get(name: str) -> Lab:
+        if name not in known:
+            known[name] = lab_copy(name)
+        return known[name]
+
+    return get
+
+
+@pytest.fixture
+def exercises(up: Callable[[str], Lab], engine: Engine) -> Iterator[Callable[..., Exercises]]:
+    used: list[Exercises] = []
+
+    def get(name: str, within: float = 60) -> Exercises:
+        book = Book.of(up(name))
+        used.append(Exercises(engine, TestBook(book.lab, book.document, book.file, within)))
+        return used[-1]
+
+    yield get
+    for each in used:
+        if each.running():
+            each.solve()
+        until(lambda each=each: engine.drift(each.name).clean, "a lab without drift")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_check_holds_and_nothing_drifts(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
+    lab = up(name)
+    results = run_all(lab.file.checks, Context(engine.machine, engine.record(lab.name), lab.topology))
+    assert [f"{r.name}: {r.detail}" for r in results if r.outcome != "passed"] == []
+    assert len(results) >= 15
+    assert engine.drift(lab.name).clean
+    assert engine.up(lab).operations == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_told_is_what_the_proxies_ask_for(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
+    lab = up(name)
+    others = engine.others(engine.journal(lab.name), engine.record(lab.name))
+    proxies = lab.file.agents.proxy.nodes  # type: ignore[union-attr]
+    assert set(others) == {lab.topology.netns(node) for node in proxies}
+    for netns, state in others.items():
+        told = {item.order: item for item in lab.whole[netns]}
+        for item in state:
+            known = told[item.order]
+            assert item.met_by(replace(known, owner=item.owner, why=item.why)), item
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_script_is_the_lab_s(name: str) -> None:
+    text = lab_script(Lab(ROOT / "labs" / name / "lab.yaml"))
+    assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, f"netlab lab script {name} -o scripts/labs/{name}.sh"
+
+
+@pytest.mark.parametrize(("name", "ident"), MENDED)
+def test_it_starts_broken_and_is_solved(
+    name: str, ident: str, exercises: Callable[..., Exercises], engine: Engine
+) -> None:
+    e = exercises(name, within=SHORT)
+    exercise = e.start(ident).exercise
+    assert engine.drift(e.name).clean
+    lines = e.check().lines
+    assert [line.outcome for line in lines] == ["failed"] * len(exercise.checks), lines
+    e.solve()
+    assert e.running() is None
+    kept = Book.of(e.lab).checks([*exercise.checks, *exercise.keeps])
+    results = run_all(kept, Context(engine.machine, engine.record(e.name), e.lab.topology))
+    assert [(r.name, r.detail) for r in results if r.outcome != "passed"] == []
+
+
+@pytest.mark.parametrize(("name", "ident"), MENDED)
+def test_it_is_mended_by_hand(name: str, ident: str, exercises: Callable[..., Exercises]) -> None:
+    e = exercises(name)
+    e.start(ident)
+    type_in(e.lab, *CURES[ident])
+    grade = e.check()
+    assert grade.passed, grade.lines
+
+
+def test_the_endpoint_is_predicted(exercises: Callable[..., Exercises]) -> None:
+    e = exercises("services-iptables")
+    e.start("predict")
+    for answer in ("10.244.1.7", "10.244.1.2", "10.244.3.1"):
+        assert [line.outcome for line in e.check(answer=answer).lines] == ["passed"], answer
+
+
+def test_before_and_after_in_a_capture(exercises: Callable[..., Exercises], tmp_path: Path) -> None:
+    e = exercises("services-iptables")
+    e.start("dnat")
+    places = ["bbc:eth0", "node1:vethbbc", "node1:veth9klb2", "hostnames-9klb2:eth0"]
+    file = captured(e.lab, tmp_path / "dnat.pcapng", places, "bbc: curl -s http://10.0.1.176/whoami")
+    grade = e.check(pcap=file)
+    assert [line.outcome for line in grade.lines] == ["passed"] * len(grade.lines), grade.lines
+
+
+def test_a_change_of_the_manifests_is_followed(up: Callable[[str], Lab], engine: Engine) -> None:
+    """As the text says: a pod that loses its label gets no call any more."""
+    lab = up("services-iptables")
+    file = engine.journal(lab.name).dir / "manifests" / "hostnames.yaml"
+    before = file.read_text()
+    spec = next(c for c in lab.file.checks if c.balance).balance
+    assert spec is not None
+    two = spec.model_copy(update={"among": ["hostnames-9klb2", "hostnames-xths6"], "connections": 100})
+    check = lab.file.checks[0].model_copy(update={"reach": None, "balance": two, "within": PATIENCE})
+    try:
+        write(file, before.replace("hostnames-khxpz, labels: {app: hostnames}", "hostnames-khxpz, labels: {app: other}"))
+        (result,) = run_all([check], Context(engine.machine, engine.record(lab.name), lab.topology))
+        assert result.outcome == "passed", result.detail
+    finally:
+        write(file, before)
+    until(lambda: engine.drift(lab.name).clean, "the rules as they were")
+
+
+def write(file: Path, text: str) -> None:
+    beside = file.with_name("." + file.name)
+    beside.write_text(text)
+    beside.replace(file)
