@@ -22,7 +22,7 @@ from netlab.lab.scripts import lab_script
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = patience(30)  # seconds until a wait is given up
-NAMES = ["services-iptables"]
+NAMES = ["services-iptables", "nodeport"]
 MENDED = [(lab, e.id) for lab in NAMES for e in exercises_of(lab) if not e.captures]
 
 SVC = "KUBE-SVC-ODX2UBAZM7RQWOIU"
@@ -30,6 +30,9 @@ SVC = "KUBE-SVC-ODX2UBAZM7RQWOIU"
 CURES = {
     "balance": [f"node1: iptables -t nat -R {SVC} 3 -m statistic --mode random --probability 0.5 -j KUBE-SEP-7MW3KEEC4RCNSIJ2"],
     "dead-end": ["node1: iptables -t nat -A KUBE-SEP-ZAXEEPMOXFOGCEPP -p tcp -j DNAT --to-destination 10.244.3.6:9376"],
+    "no-door": ["node2: iptables -t nat -A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"],
+    "localhost": ["node1: sysctl -q -w net.ipv4.conf.all.route_localnet=1"],
+    "external-ip": ["router: ip route replace 80.11.12.10 via 10.168.0.4"],
     "no-masquerade": ["node3: iptables -t nat -A KUBE-POSTROUTING -j MASQUERADE"],
 }  # fmt: skip
 
@@ -124,10 +127,19 @@ def test_it_is_mended_by_hand(name: str, ident: str, exercises: Callable[..., Ex
     assert grade.passed, grade.lines
 
 
-def test_the_endpoint_is_predicted(exercises: Callable[..., Exercises]) -> None:
-    e = exercises("services-iptables")
-    e.start("predict")
-    for answer in ("10.244.1.7", "10.244.1.2", "10.244.3.1"):
+@pytest.mark.parametrize(
+    ("name", "ident", "answers"),
+    [
+        ("services-iptables", "predict", ["10.244.1.7", "10.244.1.2", "10.244.3.1"]),
+        ("nodeport", "who-calls", ["192.0.2.80", "10.168.0.4", "62"]),
+    ],
+)
+def test_what_can_be_predicted_is_what_happens(
+    name: str, ident: str, answers: list[str], exercises: Callable[..., Exercises]
+) -> None:
+    e = exercises(name)
+    e.start(ident)
+    for answer in answers:
         assert [line.outcome for line in e.check(answer=answer).lines] == ["passed"], answer
 
 
