@@ -19,6 +19,8 @@ from typing import Any
 from patience import patience
 
 from netlab.kernel import netns
+from netlab.kernel.ledger import MemoryLedger, read_claims
+from netlab.model.claims import Claims
 
 PATIENCE = patience(30)  # seconds until a wait is given up
 HEALTH = 10256
@@ -139,3 +141,20 @@ def words(where: str, argv: Sequence[str]) -> str:
     """A command's output, in a namespace."""
     with netns.entered(where):
         return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
+
+
+class Known(MemoryLedger):
+    """What a proxy has claimed in its namespace, for whoever looks at it or cleans up after it from elsewhere."""
+
+    def __init__(self, claims: Path, where: str) -> None:
+        super().__init__()
+        there = read_claims(claims)["proxy"]
+        self.save("proxy", Claims({where: there.states[netns.HERE]}, {where: there.before.get(netns.HERE, {})}))
+
+
+def firewall(where: str) -> list[str]:
+    """All rules and chains but the empty tables that the tools leave."""
+    tools = ["iptables-nft-save", "iptables-legacy-save"]
+    lines = [line for tool in tools for line in words(where, [tool]).splitlines()]
+    kept = [line for line in lines if line.startswith("-A") or (line.startswith(":") and " - " in line)]
+    return kept + [line for line in words(where, ["nft", "list", "tables"]).splitlines() if "kube" in line]

@@ -13,15 +13,13 @@ from typing import Any
 import pytest
 from oracle import worlds
 from podnet import Net, pods_of
-from proxying import HEALTH, Manifests, Proxy, get, listening, until, words
+from proxying import HEALTH, Known, Manifests, Proxy, firewall, get, listening, until, words
 from servicejudge import BALANCER, NODE_PORT, endpoints, service
 
 from netlab.kernel import netns
 from netlab.kernel.apply import Kernel
-from netlab.kernel.ledger import MemoryLedger, read_claims
 from netlab.kernel.linux import LinuxBackend
 from netlab.model import HostState
-from netlab.model.claims import Claims
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 MODES = [("legacy", "iptables"), ("nft", "iptables"), ("nft", "nftables")]
@@ -52,23 +50,6 @@ def proxy(request: pytest.FixtureRequest, net: Net, tmp_path: Path) -> Iterator[
     Kernel(LinuxBackend(iptables=variant), Known(made.claims, where)).apply(where, "proxy", HostState())
     net.forget()
     assert firewall(where) == before
-
-
-class Known(MemoryLedger):
-    """What a proxy has claimed in its namespace, for whoever looks at it or cleans up after it from elsewhere."""
-
-    def __init__(self, claims: Path, where: str) -> None:
-        super().__init__()
-        there = read_claims(claims)["proxy"]
-        self.save("proxy", Claims({where: there.states[netns.HERE]}, {where: there.before.get(netns.HERE, {})}))
-
-
-def firewall(where: str) -> list[str]:
-    """All rules and chains but the empty tables that the tools leave."""
-    tools = ["iptables-nft-save", "iptables-legacy-save"]
-    lines = [line for tool in tools for line in words(where, [tool]).splitlines()]
-    kept = [line for line in lines if line.startswith("-A") or (line.startswith(":") and " - " in line)]
-    return kept + [line for line in words(where, ["nft", "list", "tables"]).splitlines() if "kube" in line]
 
 
 def answers(net: Net, *requests: tuple[str, str, str, int], tries: int = 1) -> set[Any]:
