@@ -22,7 +22,7 @@ from netlab.lab.scripts import lab_script
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = patience(30)  # seconds until a wait is given up
-NAMES = ["services-iptables", "nodeport"]
+NAMES = ["services-iptables", "nodeport", "services-nftables"]
 MENDED = [(lab, e.id) for lab in NAMES for e in exercises_of(lab) if not e.captures]
 
 SVC = "KUBE-SVC-ODX2UBAZM7RQWOIU"
@@ -33,6 +33,7 @@ CURES = {
     "no-door": ["node2: iptables -t nat -A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"],
     "localhost": ["node1: sysctl -q -w net.ipv4.conf.all.route_localnet=1"],
     "external-ip": ["router: ip route replace 80.11.12.10 via 10.168.0.4"],
+    "same-bridge": ["node1: sysctl -q -w net.bridge.bridge-nf-call-iptables=1"],
     "no-masquerade": ["node3: iptables -t nat -A KUBE-POSTROUTING -j MASQUERADE"],
 }  # fmt: skip
 
@@ -131,6 +132,7 @@ def test_it_is_mended_by_hand(name: str, ident: str, exercises: Callable[..., Ex
     ("name", "ident", "answers"),
     [
         ("services-iptables", "predict", ["10.244.1.7", "10.244.1.2", "10.244.3.1"]),
+        ("services-nftables", "predict", ["10.244.1.7", "10.244.2.1"]),
         ("nodeport", "who-calls", ["192.0.2.80", "10.168.0.4", "62"]),
     ],
 )
@@ -143,8 +145,9 @@ def test_what_can_be_predicted_is_what_happens(
         assert [line.outcome for line in e.check(answer=answer).lines] == ["passed"], answer
 
 
-def test_before_and_after_in_a_capture(exercises: Callable[..., Exercises], tmp_path: Path) -> None:
-    e = exercises("services-iptables")
+@pytest.mark.parametrize("name", ["services-iptables", "services-nftables"])
+def test_before_and_after_in_a_capture(name: str, exercises: Callable[..., Exercises], tmp_path: Path) -> None:
+    e = exercises(name)
     e.start("dnat")
     places = ["bbc:eth0", "node1:vethbbc", "node1:veth9klb2", "hostnames-9klb2:eth0"]
     file = captured(e.lab, tmp_path / "dnat.pcapng", places, "bbc: curl -s http://10.0.1.176/whoami")
@@ -152,9 +155,10 @@ def test_before_and_after_in_a_capture(exercises: Callable[..., Exercises], tmp_
     assert [line.outcome for line in grade.lines] == ["passed"] * len(grade.lines), grade.lines
 
 
-def test_a_change_of_the_manifests_is_followed(up: Callable[[str], Lab], engine: Engine) -> None:
+@pytest.mark.parametrize("name", ["services-iptables", "services-nftables"])
+def test_a_change_of_the_manifests_is_followed(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     """As the text says: a pod that loses its label gets no call any more."""
-    lab = up("services-iptables")
+    lab = up(name)
     file = engine.journal(lab.name).dir / "manifests" / "hostnames.yaml"
     before = file.read_text()
     spec = next(c for c in lab.file.checks if c.balance).balance
