@@ -46,4 +46,4 @@ def limit(sides: int) -> float:
     free = sides - 1
     if free == 0:
         return 0.0
-    return free * (1 - 2 / (9 * free) + _DEVIATE * (2 / (9 * free)) ** 0.5) ** 3
+    return float(free * (1 - 2 / (9 * free) + _DEVIATE * (2 / (9 * free)) ** 0.5) ** 3)

@@ -28,7 +28,8 @@ def agents(desk: Desk, spec: schema.Agents, folder: Path) -> None:
     """Every agent on each of its nodes, and the manifests where they will find them."""
     _manifests(desk, folder)
     if spec.proxy:
-        _agent(desk, PROXY, spec.proxy, _proxy_options(spec.proxy))
+        feature = "ipvs" if spec.proxy.mode == "ipvs" else None
+        _agent(desk, PROXY, spec.proxy, _proxy_options(spec.proxy), feature=feature)
 
 
 def _manifests(desk: Desk, folder: Path) -> None:
@@ -47,7 +48,7 @@ def _manifests(desk: Desk, folder: Path) -> None:
         desk.problems += e.problems
 
 
-def _agent(desk: Desk, name: str, spec: schema.Agent, options: list[str]) -> None:
+def _agent(desk: Desk, name: str, spec: schema.Agent, options: list[str], *, feature: str | None = None) -> None:
     for i, node in enumerate(spec.nodes):
         path: Location = ("agents", name, "nodes", i)
         draft = desk.drafts.get(node)
@@ -59,7 +60,9 @@ def _agent(desk: Desk, name: str, spec: schema.Agent, options: list[str]) -> Non
             "netlab", name, "--manifests", f"{{run}}/{FOLDER}", "--node-name", node, "--claims", f"{{run}}/{claims}",
             *options, *spec.options,
         )  # fmt: skip
-        draft.add("processes", Process(name=name, argv=argv, notify=True, claims=claims, why=desk.why(*path)))
+        draft.add("processes", Process(
+            name=name, argv=argv, notify=True, claims=claims, feature=feature, why=desk.why(*path),
+        ))  # fmt: skip
 
 
 def _proxy_options(spec: schema.Proxy) -> list[str]:

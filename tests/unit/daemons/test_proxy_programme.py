@@ -2,84 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import sys
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import Any
+from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from proxy_world import CONFIG, Kernel, served
+
 from netlab.base.errors import KernelError
-from netlab.compile.objects import Endpoint, EndpointSlice, Name, Service, ServicePort, SlicePort
-from netlab.compile.proxying import Family, ProxyConfig
+from netlab.compile.objects import Objects
 from netlab.compile.rules import Mode, service_rules
 from netlab.daemons.proxy.feed import Served
 from netlab.daemons.proxy.programme import Programme
-from netlab.kernel.apply import DaemonKernel
-from netlab.kernel.fake import FakeBackend
-from netlab.kernel.ledger import MemoryLedger
-from netlab.model import Chain, HostState, Item
-from netlab.model.diff import Op
+from netlab.model import Chain, HostState
+from netlab.model.diff import Change
 from netlab.model.flows import Flow
-
-CONFIG = ProxyConfig(node="n1", node_ips=("192.168.0.1",), cluster_cidrs=("10.244.0.0/16",), local_ips=("192.168.0.1",))
-
-
-class Kernel:
-    """A fake kernel that refuses whatever speaks of one of `bad`. log: what it was asked, in order."""
-
-    def __init__(self) -> None:
-        self.backend = FakeBackend()
-        self.backend.create("here")
-        self.kernel = DaemonKernel(self.backend, MemoryLedger())
-        self.bad: set[str] = set()
-        self.log: list[str] = []
-        self.tracked: list[Flow] = []
-        self.broken = False
-
-    def _judge(self, items: Iterable[Item]) -> None:
-        for item in items:
-            text = " ".join(map(str, item.rules)) if isinstance(item, Chain) else ""
-            for word in self.bad:
-                if self.broken or f'"{word}' in text or f" {word}" in item.why:
-                    raise KernelError(f"iptables-restore: line 7: no chain/target/match by that name ({word})")
-
-    def read(self) -> HostState:
-        return self.backend.read({"here": HostState()})["here"]
-
-    def apply(self, wanted: HostState) -> list[Op]:
-        self.log.append("apply")
-        self._judge(wanted)
-        return self.kernel.apply("here", "proxy", wanted)
-
-    def step(self, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
-        self.log.append("step")
-        self._judge(new)
-        return self.kernel.step("here", "proxy", gone, new)
-
-    def flows(self, family: Family, protocol: str) -> list[Flow]:
-        self.log.append(f"flows {family} {protocol}")
-        return [f for f in self.tracked if f.protocol == protocol and f.address.version == family]
-
-    def forget(self, flows: Iterable[Flow]) -> int:
-        gone = list(flows)
-        self.log += [f"forget {f.address}:{f.port}" for f in gone]
-        self.tracked = [f for f in self.tracked if f not in gone]
-        return len(gone)
-
-    def holds(self) -> HostState:
-        everything = self.backend.read({"here": HostState()}, everything=True)["here"]
-        return HostState.of(i for i in everything if isinstance(i, Chain) and not i.builtin)
-
-
-def served(name: str, *endpoints: str, protocol: str = "tcp", **more: Any) -> tuple[Name, Served]:
-    number = sum(map(ord, name)) % 250
-    service = Service(
-        "x", name, more.pop("type", "ClusterIP"), (ServicePort("", protocol, 80, 80, more.pop("node_port", 0)),),
-        (more.pop("ip", f"10.96.0.{number}"),), **more,
-    )  # fmt: skip
-    listed = tuple(Endpoint(ip, node="n1") for ip in endpoints)
-    return service.key, (service, (EndpointSlice("x", f"{name}-1", name, 4, (SlicePort("", protocol, 80),), listed),))
 
 
 @pytest.fixture
@@ -96,8 +36,6 @@ def programme(kernel: Kernel) -> Programme:
 
 def value(*services: Served, mode: Mode = "iptables") -> HostState:
     """The own chains of a kernel that serves just these."""
-    from netlab.compile.objects import Objects
-
     objects = Objects(tuple(s for s, _ in services), tuple(one for _, slices in services for one in slices))
     whole = service_rules(objects, CONFIG, mode, 4)
     return HostState.of(replace(i, owner="", why="") for i in whole if isinstance(i, Chain) and not i.builtin)
@@ -172,8 +110,6 @@ def test_what_others_did_is_mended_and_told(programme: Programme, kernel: Kernel
     programme.sync(dict([a]), full=True)
     assert programme.sync({}, full=True).mended == []
     chain = next(c for c in kernel.holds().all(Chain) if c.name.startswith("KUBE-SVC-"))
-    from netlab.model.diff import Change
-
     kernel.backend.perform({"here": [Change(chain, replace(chain, rules=()))]})
     assert not same(kernel, a[1])
     report = programme.sync({}, full=True)
