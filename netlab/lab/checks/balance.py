@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from netlab.lab.checks.reach import PATIENCE
 from netlab.lab.checks.result import Context, NotYet
 from netlab.lab.checkspec import Balance
 
 #: connections at a time: more would wait for the servers, which have one thread each
-AT_ONCE = 40
+AT_ONCE = 20
+#: seconds to wait for one answer: many ask at once, and SYNs that were lost are sent anew after one and three
+PATIENCE = 5.0
 #: a fair choice is found unfair once in a million times: the standard normal deviate of that
 _DEVIATE = 4.75
 
