@@ -13,6 +13,7 @@ import pytest
 from exercising import LABS, SHORT, TestBook, captured, exercises_of, type_in
 from patience import patience
 
+from netlab.base.errors import MachineError
 from netlab.lab.checks import Context, run_all
 from netlab.lab.engine import Engine
 from netlab.lab.exercises.book import Book
@@ -22,6 +23,11 @@ from netlab.lab.scripts import lab_script
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = patience(30)  # seconds until a wait is given up
+#: the module, or the kernel itself, has this file
+HAS_IPVS = Path("/proc/net/ip_vs").exists()
+IPVS = pytest.param(
+    "services-ipvs", marks=pytest.mark.skipif(not HAS_IPVS, reason="this kernel has no IPVS: modprobe ip_vs, or scripts/vm-test")
+)
 NAMES = ["services-iptables", "nodeport", "services-nftables"]
 MENDED = [(lab, e.id) for lab in NAMES for e in exercises_of(lab) if not e.captures]
 
@@ -74,7 +80,7 @@ def exercises(up: Callable[[str], Lab], engine: Engine) -> Iterator[Callable[...
         until(lambda each=each: engine.drift(each.name).clean, "a lab without drift")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, IPVS])
 def test_every_check_holds_and_nothing_drifts(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     lab = up(name)
     results = run_all(lab.file.checks, Context(engine.machine, engine.record(lab.name), lab.topology))
@@ -84,7 +90,7 @@ def test_every_check_holds_and_nothing_drifts(name: str, up: Callable[[str], Lab
     assert engine.up(lab).operations == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, IPVS])
 def test_what_is_told_is_what_the_proxies_ask_for(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     lab = up(name)
     others = engine.others(engine.journal(lab.name), engine.record(lab.name))
@@ -97,7 +103,7 @@ def test_what_is_told_is_what_the_proxies_ask_for(name: str, up: Callable[[str],
             assert item.met_by(replace(known, owner=item.owner, why=item.why)), item
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "services-ipvs"])
 def test_the_script_is_the_lab_s(name: str) -> None:
     text = lab_script(Lab(ROOT / "labs" / name / "lab.yaml"))
     assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, f"netlab lab script {name} -o scripts/labs/{name}.sh"
@@ -178,3 +184,12 @@ def write(file: Path, text: str) -> None:
     beside = file.with_name("." + file.name)
     beside.write_text(text)
     beside.replace(file)
+
+
+@pytest.mark.skipif(HAS_IPVS, reason="this kernel has IPVS, so nobody has to be told")
+def test_a_kernel_without_ipvs_is_told_before_anything_is_made(engine: Engine) -> None:
+    lab = Lab(LABS / "services-ipvs" / "lab.yaml")
+    with pytest.raises(MachineError, match="no ipvs") as e:
+        engine.up(lab)
+    assert e.value.exit_status == 3 and "netlab vm run" in (e.value.hint or "")
+    assert not set(lab.topology.namespaces) & engine.machine.namespaces()

@@ -162,7 +162,7 @@ class Agent:
             self.waiting = None
 
     async def _configure(self, *, many: bool) -> None:
-        """What the rules depend on beside Services: the options, the node, its addresses, and whether there are many."""
+        """What the rules depend on beside Services: options, the node, its addresses, and whether there are many."""
         self._moved = False
         try:
             self._ips = local_ips(await in_thread(self.machine.network.read))
