@@ -29,6 +29,8 @@ IPVS = pytest.param(
     "services-ipvs", marks=pytest.mark.skipif(not HAS_IPVS, reason="this kernel has no IPVS: modprobe ip_vs, or scripts/vm-test")
 )
 NAMES = ["services-iptables", "nodeport", "services-nftables"]
+ELSEWHERE = pytest.mark.not_in_vm("every kernel has what it takes, and Python is slow in an emulator")
+LABS_UP = [*(pytest.param(name, marks=ELSEWHERE) for name in NAMES), IPVS]
 MENDED = [(lab, e.id) for lab in NAMES for e in exercises_of(lab) if not e.captures]
 
 SVC = "KUBE-SVC-ODX2UBAZM7RQWOIU"
@@ -80,7 +82,7 @@ def exercises(up: Callable[[str], Lab], engine: Engine) -> Iterator[Callable[...
         until(lambda each=each: engine.drift(each.name).clean, "a lab without drift")
 
 
-@pytest.mark.parametrize("name", [*NAMES, IPVS])
+@pytest.mark.parametrize("name", LABS_UP)
 def test_every_check_holds_and_nothing_drifts(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     lab = up(name)
     results = run_all(lab.file.checks, Context(engine.machine, engine.record(lab.name), lab.topology))
@@ -90,7 +92,7 @@ def test_every_check_holds_and_nothing_drifts(name: str, up: Callable[[str], Lab
     assert engine.up(lab).operations == 0
 
 
-@pytest.mark.parametrize("name", [*NAMES, IPVS])
+@pytest.mark.parametrize("name", LABS_UP)
 def test_what_is_told_is_what_the_proxies_ask_for(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     lab = up(name)
     others = engine.others(engine.journal(lab.name), engine.record(lab.name))
@@ -103,12 +105,14 @@ def test_what_is_told_is_what_the_proxies_ask_for(name: str, up: Callable[[str],
             assert item.met_by(replace(known, owner=item.owner, why=item.why)), item
 
 
+@ELSEWHERE
 @pytest.mark.parametrize("name", [*NAMES, "services-ipvs"])
 def test_the_script_is_the_lab_s(name: str) -> None:
     text = lab_script(Lab(ROOT / "labs" / name / "lab.yaml"))
     assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, f"netlab lab script {name} -o scripts/labs/{name}.sh"
 
 
+@ELSEWHERE
 @pytest.mark.parametrize(("name", "ident"), MENDED)
 def test_it_starts_broken_and_is_solved(
     name: str, ident: str, exercises: Callable[..., Exercises], engine: Engine
@@ -125,6 +129,7 @@ def test_it_starts_broken_and_is_solved(
     assert [(r.name, r.detail) for r in results if r.outcome != "passed"] == []
 
 
+@ELSEWHERE
 @pytest.mark.parametrize(("name", "ident"), MENDED)
 def test_it_is_mended_by_hand(name: str, ident: str, exercises: Callable[..., Exercises]) -> None:
     e = exercises(name)
@@ -134,6 +139,7 @@ def test_it_is_mended_by_hand(name: str, ident: str, exercises: Callable[..., Ex
     assert grade.passed, grade.lines
 
 
+@ELSEWHERE
 @pytest.mark.parametrize(
     ("name", "ident", "answers"),
     [
@@ -151,6 +157,7 @@ def test_what_can_be_predicted_is_what_happens(
         assert [line.outcome for line in e.check(answer=answer).lines] == ["passed"], answer
 
 
+@ELSEWHERE
 @pytest.mark.parametrize("name", ["services-iptables", "services-nftables"])
 def test_before_and_after_in_a_capture(name: str, exercises: Callable[..., Exercises], tmp_path: Path) -> None:
     e = exercises(name)
@@ -161,6 +168,7 @@ def test_before_and_after_in_a_capture(name: str, exercises: Callable[..., Exerc
     assert [line.outcome for line in grade.lines] == ["passed"] * len(grade.lines), grade.lines
 
 
+@ELSEWHERE
 @pytest.mark.parametrize("name", ["services-iptables", "services-nftables"])
 def test_a_change_of_the_manifests_is_followed(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     """As the text says: a pod that loses its label gets no call any more."""
@@ -186,6 +194,7 @@ def write(file: Path, text: str) -> None:
     beside.replace(file)
 
 
+@ELSEWHERE
 @pytest.mark.skipif(HAS_IPVS, reason="this kernel has IPVS, so nobody has to be told")
 def test_a_kernel_without_ipvs_is_told_before_anything_is_made(engine: Engine) -> None:
     lab = Lab(LABS / "services-ipvs" / "lab.yaml")
