@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 async def first(*works: Coroutine[Any, Any, None]) -> None:
@@ -23,3 +25,15 @@ async def first(*works: Coroutine[Any, Any, None]) -> None:
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
             raise result
+
+
+async def in_thread(work: Callable[..., T], *args: object) -> T:
+    """What touches the kernel, beside the event loop. Whoever is cancelled meanwhile waits for its end: two at once
+    would undo each other's work."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        task.exception()  # nobody is left to be told
+        raise

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,19 @@ def cluster(files: Iterable[Path]) -> Objects:
     from netlab.daemons.manifests import load
 
     return completed(load(files))
+
+
+def prefixes(listed: Mapping[str, Iterable[str]]) -> None:
+    """InputError for what is given as a prefix, by option, and is none."""
+    problems = []
+    for option, texts in listed.items():
+        for text in texts:
+            try:
+                ip_network(text)
+            except ValueError as e:
+                problems.append(Problem(option, f"{text!r} is no prefix: {e}", "write it like 10.244.0.0/16"))
+    if problems:
+        raise InputError(problems)
 
 
 def unknown(option: str, given: str, what: str, known: Iterable[str]) -> InputError:

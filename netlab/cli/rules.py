@@ -162,18 +162,8 @@ def show(outcome: Outcome, *, brief: bool = False) -> None:
 
 
 def _config(cidrs: Sequence[str], masquerade_all: bool, addresses: Sequence[str]) -> ProxyConfig:
-    from ipaddress import ip_network
-
     from netlab.compile.proxying import ProxyConfig
 
-    problems = []
-    for option, listed in (("--cluster-cidr", cidrs), ("--node-port-addresses", addresses)):
-        for text in listed:
-            try:
-                ip_network(text)
-            except ValueError as e:
-                problems.append(Problem(option, f"{text!r} is no prefix: {e}", "write it like 10.244.0.0/16"))
-    if problems:
-        raise InputError(problems)
+    manifests.prefixes({"--cluster-cidr": cidrs, "--node-port-addresses": addresses})
     values: dict[str, Any] = {"masquerade_all": masquerade_all, "node_port_addresses": tuple(addresses)}
     return ProxyConfig(node="", cluster_cidrs=tuple(cidrs), **values)

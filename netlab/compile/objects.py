@@ -19,6 +19,8 @@ LABEL_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 LABEL_HEADLESS = "service.kubernetes.io/headless"
 LABEL_PROXY = "service.kubernetes.io/service-proxy-name"
 LABEL_ZONE = "topology.kubernetes.io/zone"
+#: a node that has it is about to be removed by the cluster autoscaler
+TAINT_LEAVING = "ToBeDeletedByClusterAutoscaler"
 LABEL_NAMESPACE = "kubernetes.io/metadata.name"
 
 
@@ -150,12 +152,13 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node: its addresses and the prefixes of its pods."""
+    """A node: its addresses and the prefixes of its pods; leaving: it is to be taken away soon."""
 
     name: str
     ips: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     pod_cidrs: tuple[str, ...] = ()
+    leaving: bool = False
 
     @property
     def zone(self) -> str:

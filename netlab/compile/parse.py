@@ -13,6 +13,7 @@ from netlab.compile.objects import (
     LABEL_HEADLESS,
     LABEL_MANAGED_BY,
     LABEL_SERVICE,
+    TAINT_LEAVING,
     ContainerPort,
     Endpoint,
     EndpointSlice,
@@ -284,6 +285,8 @@ def _node(f: Fields) -> Node:
         tuple(filter(None, addresses)),
         f.labels("metadata.labels"),
         tuple(n for n in (f.network("spec.podCIDR", c) for c in cidrs) if n),
+        f.get("metadata.deletionTimestamp", str, "") != ""
+        or any(t.get("key", str, "") == TAINT_LEAVING for t in f.within("spec.taints")),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 from netlab.compile.endpoints import with_slices
+from netlab.compile.ipvs_base import DUMMY
 from netlab.compile.objects import Node, Objects
 from netlab.compile.policies_iptables import PolicyCompiler, PolicyConfig
 from netlab.compile.proxying import Family, ProxyConfig
@@ -15,7 +16,7 @@ from netlab.compile.services_iptables import IptablesProxier
 from netlab.compile.services_ipvs import IpvsProxier
 from netlab.compile.services_nft import NftProxier
 from netlab.compile.walk.world import World
-from netlab.model import HostState
+from netlab.model import Address, HostState
 
 Mode = Literal["iptables", "ipvs", "nftables"]
 Proxiers = IptablesProxier | IpvsProxier | NftProxier
@@ -30,8 +31,18 @@ def families(objects: Objects) -> list[Family]:
     """The families that the cluster's nodes, pods or Services have addresses of."""
     texts = [ip for n in objects.nodes for ip in n.ips] + [ip for p in objects.pods for ip in p.ips]
     texts += [ip for s in objects.services for ip in s.cluster_ips]
-    found: list[Family] = [6 if ":" in text else 4 for text in texts]
-    return sorted(set(found)) or [4]
+    return families_of(texts)
+
+
+def local_ips(state: HostState) -> tuple[str, ...]:
+    """The addresses of a node, but for those of Services that IPVS mode has put there."""
+    return tuple(str(a.address.ip) for a in state.all(Address) if a.dev != DUMMY and a.scope == "global")
+
+
+def families_of(ips: Iterable[str]) -> list[Family]:
+    """The families of addresses: IPv4, if there are none."""
+    found: set[Family] = {6 if ":" in ip else 4 for ip in ips}
+    return sorted(found) or [4]
 
 
 def guessed_cluster_cidrs(objects: Objects) -> tuple[str, ...]:
@@ -56,10 +67,10 @@ def completed(objects: Objects) -> Objects:
 
 
 def proxy_config(objects: Objects, node: Node, given: ProxyConfig | None = None) -> ProxyConfig:
-    """A node's proxy, with the rest as in `given`."""
+    """A node's proxy, with the rest as in `given`. A node that names no address has all that are local."""
     base = given or ProxyConfig(node=node.name)
     cidrs = base.cluster_cidrs or guessed_cluster_cidrs(objects)
-    return replace(base, node=node.name, node_ips=node.ips, zone=node.zone, cluster_cidrs=cidrs)
+    return replace(base, node=node.name, node_ips=node.ips or base.local_ips, zone=node.zone, cluster_cidrs=cidrs)
 
 
 def service_rules(objects: Objects, config: ProxyConfig, mode: Mode, family: Family) -> HostState:

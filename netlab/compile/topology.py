@@ -132,6 +132,7 @@ class Process:
     directory, in which it keeps what of its node's network is its own. config, control: of a bgpd, the file in the
     lab's directory that it reads again when told to, and the socket at which it answers. package: what brings
     the program (argv's first word if it is None). routes: the protocol of routes that it makes without telling anybody.
+    feature: of the kernel, without which it can do nothing, as `netlab doctor` calls it.
     """
 
     name: str
@@ -146,6 +147,7 @@ class Process:
     package: str | None = None
     program: str | None = None
     routes: str | None = None
+    feature: str | None = None
     why: str = ""
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from netlab.base.errors import MachineError
@@ -20,64 +21,90 @@ REQUEST_MAX, PATIENCE = 8192, 5.0
 log = logging.getLogger(__name__)
 
 
+class Answer(NamedTuple):
+    """What is said to a request. headers: beyond content type and length."""
+
+    status: str
+    kind: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+PLAIN = "text/plain; charset=utf-8"
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
-    """name: who answers; ready: None, or why not yet; metrics: the page, of some names (?name[]=…), of all if none.
+    """name: who answers; ready: None, or why not yet; metrics: the page, of some names (?name[]=…), of all if none;
+    pages: what else there is, or what is answered otherwise, by path.
 
-    What else the page has than the names asked for does not matter; that it costs less does.
+    What else the metrics page has than the names asked for does not matter; that it costs less does.
     """
 
     name: str
     ready: Callable[[], str | None]
     metrics: Callable[[Collection[str]], bytes]
+    pages: Mapping[str, Callable[[], Answer]] = field(default_factory=dict)
 
-    def answer(self, method: str, path: str) -> tuple[str, str, bytes]:
-        """Status line, content type and body for a request."""
-        plain = "text/plain; charset=utf-8"
+    def answer(self, method: str, path: str) -> Answer:
+        """The answer to a request."""
         if method not in ("GET", "HEAD"):
-            return "405 Method Not Allowed", plain, b"GET or HEAD\n"
+            return Answer("405 Method Not Allowed", PLAIN, b"GET or HEAD\n")
         path, _, query = path.partition("?")
+        if path in self.pages:
+            return self.pages[path]()
         match path:
             case "/healthz":
-                return "200 OK", plain, f"{self.name} is running\n".encode()
+                return Answer("200 OK", PLAIN, f"{self.name} is running\n".encode())
             case "/readyz":
                 why_not = self.ready()
                 if why_not is None:
-                    return "200 OK", plain, b"ready\n"
-                return "503 Service Unavailable", plain, f"not ready: {why_not}\n".encode()
+                    return Answer("200 OK", PLAIN, b"ready\n")
+                return Answer("503 Service Unavailable", PLAIN, f"not ready: {why_not}\n".encode())
             case "/metrics":
                 page = self.metrics(parse_qs(query).get("name[]", ()))
-                return "200 OK", "text/plain; version=0.0.4; charset=utf-8", page
+                return Answer("200 OK", "text/plain; version=0.0.4; charset=utf-8", page)
             case _:
-                return "404 Not Found", plain, b"there are /healthz, /readyz and /metrics\n"
-
-    def _answer(self, method: str, path: str) -> tuple[str, str, bytes]:
-        try:
-            return self.answer(method, path)
-        except Exception:
-            log.exception("%s cannot answer %s", self.name, path)
-            return "500 Internal Server Error", "text/plain; charset=utf-8", b"see the log\n"
+                known = sorted({"/healthz", "/readyz", "/metrics", *self.pages})
+                return Answer("404 Not Found", PLAIN, f"there are {', '.join(known)}\n".encode())
 
     async def serve(self, host: str, port: int) -> asyncio.Server:
         """Answer until the server is closed. MachineError if the address is taken or not ours."""
-        try:
-            return await asyncio.start_server(self._client, host, port, limit=REQUEST_MAX, reuse_address=True)
-        except OSError as e:
-            raise MachineError(
-                f"{self.name} cannot answer health questions on {host}:{port}: {e.strerror}",
-                hint="choose another address or port",
-            ) from e
+        return await serve(self.name, self.answer, host, port)
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+async def serve(name: str, answer: Callable[[str, str], Answer], host: str, port: int) -> asyncio.Server:
+    """Answer requests, given by method and path, until the server is closed. host: "" for every address.
+
+    MachineError if the address is taken or not ours.
+    """
+
+    def said(method: str, path: str) -> Answer:
+        try:
+            return answer(method, path)
+        except Exception:
+            log.exception("%s cannot answer %s", name, path)
+            return Answer("500 Internal Server Error", PLAIN, b"see the log\n")
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             async with asyncio.timeout(PATIENCE):
                 head = await reader.readuntil(b"\r\n\r\n")
                 words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
                 if len(words) == 3:
-                    status, kind, body = self._answer(words[0], words[1])
+                    status, kind, body, headers = said(words[0], words[1])
                 else:
-                    words, (status, kind, body) = ["GET"], ("400 Bad Request", "text/plain", b"not HTTP\n")
-                lines = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-                writer.write(f"{lines}Connection: close\r\n\r\n".encode() + (b"" if words[0] == "HEAD" else body))
+                    words, (status, kind, body, headers) = ["GET"], Answer("400 Bad Request", PLAIN, b"not HTTP\n")
+                listed = [("Content-Type", kind), ("Content-Length", str(len(body))), *headers, ("Connection", "close")]
+                lines = "\r\n".join([f"HTTP/1.1 {status}", *(f"{key}: {value}" for key, value in listed), "", ""])
+                writer.write(lines.encode() + (b"" if words[0] == "HEAD" else body))
                 await writer.drain()
         writer.close()
+
+    try:
+        return await asyncio.start_server(client, host or None, port, limit=REQUEST_MAX, reuse_address=True)
+    except OSError as e:
+        raise MachineError(
+            f"{name} cannot answer health questions on {host}:{port}: {e.strerror}",
+            hint="choose another address or port",
+        ) from e

@@ -46,6 +46,11 @@ class LinuxMachine:
 
         return iptables_variant()
 
+    def need(self, feature: str) -> None:
+        from netlab.kernel.probe import need
+
+        need(feature)
+
     @contextlib.contextmanager
     def expecting(self, namespaces: int) -> Iterator[None]:
         with netns.Nursery(namespaces) as self._nursery:

@@ -207,7 +207,7 @@ class DaemonKernel(Kernel):
         self, netns: str, owner: str, ops: list[Op], gone: Collection[Item], new: Collection[Item]
     ) -> list[Op]:
         if ops:
-            self._notes.note(owner, netns, added=map(claimed, new))
+            self._notes.note(owner, netns, added=new)
             self.backend.perform({netns: ops})
             orders = {item.order for item in new} if gone else set()
             dropped = [item for item in gone if item.order not in orders]
@@ -221,21 +221,6 @@ def _own(item: Item) -> bool:
     if isinstance(item, Chain):
         return not item.builtin
     return isinstance(item, Ipset | IpvsService | NftTable | NftSet | NftChain | Route | Neighbour | Fdb)
-
-
-def claimed(item: Item) -> Item:
-    """An item as a claim needs it. What an owner has to itself is named by its key: its content is left out."""
-    if isinstance(item, Chain):
-        if item.builtin:
-            return item
-        return Chain.trusted(item.family, item.table, item.name, (), item.owner, item.why)
-    if isinstance(item, NftChain):
-        if item.hook:
-            return replace(item, rules=())
-        return NftChain.trusted(item.family, item.table, item.name, (), item.owner, item.why)
-    if isinstance(item, Ipset):
-        return replace(item, entries=())
-    return replace(item, elements=()) if isinstance(item, NftSet) else item
 
 
 def _cut_cables(actual: dict[str, HostState], wanted: States, was: States) -> dict[str, HostState]:

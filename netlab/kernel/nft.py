@@ -1,4 +1,4 @@
-"""nftables of a namespace: written by `nft -f -`, one transaction each, and read back from `nft -s -y list ruleset`.
+"""nftables of a namespace: written by netlink or `nft -f -`, and read back from `nft -s -y list ruleset`.
 
 Tables that iptables-nft keeps (filter, nat, … with the warning that nft prints of them) are iptables' and passed over.
 Facts: nft(8) 1.0.6.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from netlab.base.errors import KernelError, MachineError
+from netlab.kernel import nftwire
 from netlab.kernel.commands import run_in
 from netlab.kernel.refusals import Whys
-from netlab.model.diff import Op
+from netlab.model.diff import Change, Create, Delete, Op
 from netlab.model.item import Item
 from netlab.model.nft import NftChain, NftElement, NftRule, NftSet, NftTable
 from netlab.model.nftscript import script
@@ -27,8 +29,56 @@ _FAILED = re.compile(r"^/dev/stdin:(\d+):")
 
 
 def perform(netns: int, ops: Iterable[Op]) -> None:
-    """Carry operations on nftables items out, all or none. KernelError names the line that was refused."""
-    ops = list(ops)
+    """Carry operations on nftables items out. KernelError names what was refused.
+
+    What `nftwire` understands goes to the kernel as it is, each chain at once; everything else, and before that, by
+    the tool in one transaction. A change of endpoints alone is one transaction.
+    """
+    by_tool, by_wire = parted(list(ops))
+    if by_tool:
+        _by_tool(netns, by_tool)
+    if by_wire:
+        nftwire.send(netns, by_wire)
+
+
+def parted(ops: list[Op]) -> tuple[list[Op], list[nftwire.Unit]]:
+    """What the tool has to do first, and messages for the rest, in the order that references need."""
+    if any(isinstance(op, Delete) and isinstance(op.item, NftTable) for op in ops):
+        return ops, []  # it goes with everything in it
+    tool: list[Op] = []
+    made, said, emptied, removed = [], [], [], []  # type: ignore[var-annotated]
+    names: set[str] = set()
+    for op in ops:
+        found = nftwire.encoded(op)
+        item = op.item
+        if found is None and isinstance(op, Create) and isinstance(item, NftSet) and item.elements:
+            # elements may lead to chains that are not there yet
+            empty = replace(item, elements=())
+            found = nftwire.encoded(Change(empty, item))
+            if found is not None:
+                tool.append(Create(empty))
+        elif found is None:
+            tool.append(op)
+        if found is not None:
+            names.add(item.name if isinstance(item, NftChain) else "")
+            for units, more in zip((made, said, emptied, removed), found, strict=True):
+                units += more
+    if any(isinstance(op, Delete) or _leads_to(op.item, names) for op in tool):
+        return ops, []
+    # elements last of what is said: they lead to chains that then stand
+    said.sort(key=lambda unit: isinstance(unit[0].op.item, NftSet))
+    return tool, [*made, *said, *emptied, *removed]
+
+
+def _leads_to(item: Item, names: set[str]) -> bool:
+    """Whether a chain, or a set with elements, refers to one of these."""
+    if isinstance(item, NftChain):
+        words = (word.rstrip(",") for rule in item.rules for word in rule.text.split(" "))
+        return any(word in names for word in words)
+    return isinstance(item, NftSet) and bool(item.elements)
+
+
+def _by_tool(netns: int, ops: list[Op]) -> None:
     text = script(ops)
     if not text.strip():
         return

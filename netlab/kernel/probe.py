@@ -116,6 +116,17 @@ def iptables_variant() -> Variant:
         return _working_variant()[0]
 
 
+def need(name: str) -> None:
+    """MachineError if the kernel lacks the feature of that name, as `netlab doctor` calls it."""
+    netns.require_root()
+    trial = next(trial for trial in _TRIALS if trial.name == name)
+    with scratch():
+        feature = _try(trial)
+    if not feature.ok:
+        there = "or run it on a kernel that has it, in a VM: netlab vm run -- netlab lab up …"
+        raise MachineError(f"this kernel has no {name}", hint=f"{feature.hint}; {there}")
+
+
 def _working_variant() -> tuple[Variant, str]:
     """The variant to use and a sentence that says why. To be called in a scratch namespace."""
     first, second = preferred = _preference()

@@ -42,6 +42,11 @@ def refusal(op: Op, number: int, said: str) -> KernelError | MachineError:
     return KernelError(f"cannot {doing} {op.item}{because}: {text}", errno_=number, item=str(op.item))
 
 
+def failed(what: str, e: OSError) -> KernelError:
+    """A refusal that no item of a HostState has to do with."""
+    return KernelError(f"{what}: {e.strerror or e}", errno_=e.errno or 0)
+
+
 class Whys(Mapping[str, str]):
     """Why a line of a restore text or of an nft script is there. Looked for only when a line was refused."""
 

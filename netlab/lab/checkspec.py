@@ -35,6 +35,16 @@ class Reach(Strict):
         return self
 
 
+class Balance(Strict):
+    """Who answers at an address that stands for several, and whether each does so as often as the others."""
+
+    from_: str = Field(alias="from", description="the node or container that asks")
+    to: IpAddress
+    http: Port = Field(ge=1, le=65535)
+    among: list[str] = Field(min_length=1, description="who should answer, each equally often: the servers' names")
+    connections: int = Field(1000, ge=20, le=10000)
+
+
 class RouteCheck(Strict):
     """A route as it is in a node."""
 
@@ -152,7 +162,7 @@ class PathCheck(Strict):
     watch: list[str] = Field(default_factory=list, description="more devices to watch: node:device")
 
 
-KINDS = ("reach", "deny", "route", "neighbour", "fdb", "link", "sysctl", "rule", "bgp", "path")
+KINDS = ("reach", "deny", "route", "neighbour", "fdb", "link", "sysctl", "rule", "bgp", "path", "balance")
 
 
 class Check(Strict):
@@ -169,6 +179,7 @@ class Check(Strict):
     rule: RuleCheck | None = None
     bgp: BgpCheck | None = None
     path: PathCheck | None = None
+    balance: Balance | None = None
     within: float = Field(3.0, gt=0, le=120, description="seconds in which it must become true")
     hint: str | None = Field(None, description="what to look at when it fails")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # `down` is quicker without them
     from netlab.model.diff import Op
 
 
-#: seconds in which processes that tell have to be ready
+#: seconds in which processes that tell have to be ready: an emulated machine takes most of them to start a few
 READY_LIMIT = 120.0
 #: seconds that routing is given to come to rest; how long nothing must have moved when all sessions stand, and if not
 SETTLE_LIMIT, SETTLED_STANDING, SETTLED_OTHERWISE = 5.0, 0.15, 2.0
@@ -205,6 +205,8 @@ class Engine:
         states = old.claims if old and settled else lab.states
         if old is None:
             _need_programs(lab.topology)
+            for feature in sorted({f for place in lab.topology.places for p in place.processes if (f := p.feature)}):
+                self.machine.need(feature)
             self._refuse_foreign(lab)
         record = replace(old or self._new_record(lab), exercise=None, impairments={})
         journal.begin(record, goal=states)

@@ -138,7 +138,7 @@ class Lab:
     @cached_property
     def whole(self) -> dict[str, HostState]:
         """`states`, with what the lab's daemons will ask for in addition. InputError."""
-        if not any((self.file.flannel, self.file.bgp, self.file.calico)):
+        if not any((self.file.flannel, self.file.bgp, self.file.calico, self.file.agents)):
             return self.states
         from netlab.lab.overlays import whole
 

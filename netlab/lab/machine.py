@@ -120,6 +120,9 @@ class Machine(Protocol):
     def iptables_variant(self) -> str:
         """legacy or nft: what works here. MachineError if nothing does."""
 
+    def need(self, feature: str) -> None:
+        """MachineError if the kernel lacks a feature, by the name that `netlab doctor` has for it."""
+
     def expecting(self, namespaces: int) -> AbstractContextManager[None]:
         """About so many namespaces will be made in the body: the machine may begin. A guess; any number will do."""
 

@@ -1,5 +1,6 @@
 """What the daemons of a lab will ask of their nodes: computed, since flannel's backends are pure functions of the
-leases, and where BGP comes to rest is a pure function of the configurations.
+leases, where BGP comes to rest is a pure function of the configurations, and what a proxy makes of Services is one of
+the manifests.
 
 The lab itself does not ask for it (its daemons do, when they have agreed); `explain` and `script` show it.
 """
@@ -9,6 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from netlab.compile.objects import Node
+from netlab.compile.proxying import ProxyConfig
+from netlab.compile.rules import completed, families_of, local_ips, node_rules
+from netlab.lab.resolving.agents import lab_objects
 from netlab.model import Chain, HostState, Item
 from netlab.model.iptables import merged
 from netlab.model.item import Key
@@ -75,6 +80,26 @@ def routed_states(lab: Lab) -> dict[str, HostState]:
     return routes(speakers) if speakers else {}
 
 
+def served_states(lab: Lab) -> dict[str, HostState]:
+    """By namespace, what the lab's proxies will ask for."""
+    spec = lab.file.agents.proxy if lab.file.agents else None
+    if spec is None:
+        return {}
+    objects = completed(lab_objects(lab.topology))
+    nodes = {node.name: node for node in objects.nodes}
+    found = {}
+    for name in spec.nodes:
+        netns = lab.topology.netns(name)
+        here = local_ips(lab.states[netns])
+        given = ProxyConfig(
+            node=name, cluster_cidrs=tuple(map(str, spec.cluster_cidrs)), local_ips=here,
+            node_port_addresses=tuple(map(str, spec.node_port_addresses)),
+        )  # fmt: skip
+        node = nodes.get(name) or Node(name)
+        found[netns] = node_rules(objects, node, spec.mode, given=given, policies=False, only=families_of(here))
+    return found
+
+
 def beside(state: HostState, other: HostState) -> HostState:
     """Two owners' values of one namespace together: in a built-in chain, the rules of both in their declared order."""
     items: dict[Key, Item] = {item.order: item for item in state}
@@ -91,7 +116,7 @@ def beside(state: HostState, other: HostState) -> HostState:
 def whole(lab: Lab) -> dict[str, HostState]:
     """The lab's value with that of its daemons."""
     states = dict(lab.states)
-    for asked in (overlay_states(lab), routed_states(lab)):
+    for asked in (overlay_states(lab), routed_states(lab), served_states(lab)):
         for ns, state in asked.items():
             states[ns] = beside(states[ns], state)
     return states

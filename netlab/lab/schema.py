@@ -389,4 +389,27 @@ class Calico(Strict):
     manifests: list[str] = Field(default_factory=list, description="files with more of them, from the lab's folder")
 
 
+class Agent(Strict):
+    """A daemon that runs on nodes and follows the Kubernetes objects in the lab's manifests/."""
+
+    nodes: list[str] = Field(min_length=1)
+    options: list[Text] = Field(default_factory=list, description="more options of its command")
+
+
+class Proxy(Agent):
+    """netlab proxy: Services."""
+
+    mode: Literal["iptables", "ipvs", "nftables"] = "iptables"
+    cluster_cidrs: list[IpNetwork] = Field(default_factory=list, description="the pods' prefixes, one per family")
+    node_port_addresses: list[IpNetwork] = Field(
+        default_factory=list, description="node ports are served on local addresses in these; on all if left out"
+    )
+
+
+class Agents(Strict):
+    """Daemons that follow the lab's manifests."""
+
+    proxy: Proxy | None = None
+
+
 Route.model_rebuild()

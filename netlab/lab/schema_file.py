@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from netlab.lab.checkspec import Check
-from netlab.lab.schema import Bgp, Calico, Container, Flannel, Label, Network, Node, Strict
+from netlab.lab.schema import Agents, Bgp, Calico, Container, Flannel, Label, Network, Node, Strict
 
 
 class LabFile(Strict):
@@ -20,4 +20,5 @@ class LabFile(Strict):
     flannel: Flannel | None = None
     bgp: Bgp | None = None
     calico: Calico | None = None
+    agents: Agents | None = None
     checks: list[Check] = Field(default_factory=list)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
-from netlab.base.aio import first
+from netlab.base.aio import first, in_thread
 from netlab.base.errors import InputError, KernelError, MachineError, NetlabError
 from netlab.base.notify import notify
 from netlab.daemons.flanneld.metrics import Figures
@@ -140,7 +140,7 @@ class Agent:
         if self.node is not None:
             said = await self._patiently(self.node.node_public_ips, "the node")
             self._public = (said[0] or self.options.public_ip, said[1] or self.options.public_ipv6)
-        found = await _in_thread(self.machine.network.read)
+        found = await in_thread(self.machine.network.read)
         underlay = self._choose(found, config, last.underlay if last else None)
         log.info(
             "underlay %s (%s), MTU %d; backend %s",
@@ -256,7 +256,7 @@ class Agent:
                     ops = await self._make(r)
                 else:
                     r.obeyed = False
-                    ops = await _in_thread(self.machine.network.transition, was, r.state)
+                    ops = await in_thread(self.machine.network.transition, was, r.state)
                     r.obeyed = True
                 await self._look_after_carrier(r, ops)
             except KernelError as e:
@@ -272,7 +272,7 @@ class Agent:
         """Make `r.state` so, whatever the kernel has. KernelError, and the next one to look tries again."""
         assert r.state is not None
         r.obeyed = False
-        ops = await _in_thread(self.machine.network.apply, r.state)
+        ops = await in_thread(self.machine.network.apply, r.state)
         r.obeyed = True
         return ops
 
@@ -386,7 +386,7 @@ class Agent:
 
     async def _look_at_underlay(self, r: Round) -> bool:
         """Whether it is there. Again if it is another."""
-        found = await _in_thread(self.machine.network.read)
+        found = await in_thread(self.machine.network.read)
         try:
             underlay = self._choose(found, r.config, r.underlay)
         except InputError as e:
@@ -448,18 +448,6 @@ class Agent:
             if config != r.config:
                 raise Again("the network's configuration has changed")
             said = ""
-
-
-async def _in_thread(work: Callable[..., T], *args: object) -> T:
-    """What touches the kernel, beside the event loop. Whoever is cancelled meanwhile waits for its end: two at once
-    would undo each other's work."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        task.exception()  # nobody is left to be told
-        raise
 
 
 @contextlib.asynccontextmanager

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import logging
-import os
 import signal
-import sys
-from collections.abc import AsyncGenerator, Collection, Iterator
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netlab.base.aio import first
-from netlab.base.errors import ConflictError, MachineError
+from netlab.daemons import node
 from netlab.daemons.flanneld import metrics
 from netlab.daemons.flanneld.agent import Agent
 from netlab.daemons.flanneld.needs import Carrier
@@ -23,7 +19,6 @@ from netlab.daemons.flanneld.options import Etcd, Kube, Options
 from netlab.daemons.health import Health
 from netlab.kernel import netns
 from netlab.kernel.apply import DaemonKernel
-from netlab.kernel.events import Changes
 from netlab.kernel.ledger import FileLedger
 from netlab.kernel.linux import LinuxBackend
 from netlab.model import HostState
@@ -64,33 +59,12 @@ class LinuxMachine:
     """See `needs.Machine`."""
 
     def __init__(self, options: Options) -> None:
-        netns.require_root()
-        if netns.is_machines_own() and not options.this_machine:
-            raise MachineError(
-                "this is the machine's own network, not a namespace of a lab: nothing was changed",
-                hint="run it in a namespace (ip netns exec NAME netlab flanneld …), or mean it: --this-machine",
-            )
-        netns.own()
+        node.enter("flanneld", this_machine=options.this_machine)
         self.network = HereNetwork(options.claims, iptables=options.iptables)
         self._counters: PathCounters | None = None
 
-    async def changes(self) -> AsyncGenerator[None, None]:
-        loop = asyncio.get_running_loop()
-        event = asyncio.Event()
-        with Changes() as changes:
-
-            def told() -> None:
-                if changes.drain():
-                    event.set()
-
-            loop.add_reader(changes.fileno(), told)
-            try:
-                while True:
-                    await event.wait()
-                    event.clear()
-                    yield
-            finally:
-                loop.remove_reader(changes.fileno())
+    def changes(self) -> AsyncGenerator[None, None]:
+        return node.network_changes()
 
     def carrier(self, backend: Udp, own: Lease, underlay: Underlay) -> Carrier:
         from netlab.daemons.flanneld.carrier import UdpCarrier
@@ -152,39 +126,12 @@ def _etcd(etcd: Etcd) -> LeaseStore:
     return EtcdStore(EtcdClient(etcd.endpoints, tls=tls, user=user, password=password), prefix=etcd.prefix)
 
 
-@contextlib.contextmanager
-def alone(options: Options) -> Iterator[None]:
-    """Hold the node for one flanneld. ConflictError if another one runs."""
-    path = options.claims.with_name(options.claims.name + ".lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as e:
-        raise MachineError(f"{path} cannot be made: {e.strerror}", hint="choose another --subnet-file") from e
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(fd, 20, 0).decode(errors="replace").strip() or "unknown"
-        os.close(fd)
-        raise ConflictError(
-            f"another flanneld (process {holder}) has the subnet file {options.subnet_file}",
-            hint="stop it first, or give this one a --subnet-file of its own",
-        ) from None
-    try:
-        os.truncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
-        yield
-    finally:
-        os.close(fd)
-
-
 def run(options: Options) -> None:
     """Be a flanneld until a signal comes. NetlabError when only a person can help."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s", datefmt="%H:%M:%S"
-    )
+    node.log_to_stderr()
     machine = LinuxMachine(options)
-    with alone(options):
+    held = f"the subnet file {options.subnet_file}"
+    with node.alone("flanneld", options.claims, held=held, hint="give this one a --subnet-file of its own"):
         asyncio.run(_run(options, machine))
 
 

@@ -14,6 +14,8 @@ from netlab.kernel.rtnl import wire
 from netlab.kernel.rtnl.encode import Request
 
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11  # linux/netlink.h
+NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 16, 17  # linux/netfilter/nfnetlink.h
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # asm-generic/socket.h
 #: requests per sendmsg; each refused one puts up to 100 bytes into the receive buffer of 208 KiB
 BATCH = 128
 RECEIVE = 1 << 16
@@ -28,11 +30,14 @@ class Refused(Exception):
 
 
 class Netlink:
-    """NETLINK_ROUTE in the namespace behind `fd`. Use as a context manager, or close it."""
+    """NETLINK_ROUTE, or another protocol of netlink, in a namespace (a name, or an open descriptor).
 
-    def __init__(self, fd: int) -> None:
-        with netns.entered(fd):
-            self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    Use as a context manager, or close it.
+    """
+
+    def __init__(self, where: str | int, protocol: int = 0) -> None:
+        with netns.entered(where):
+            self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
             self._sock.setsockopt(SOL_NETLINK, option, 1)
         self._seq = 0
@@ -76,6 +81,36 @@ class Netlink:
                     refused.append(Refused(start + seq - first, number, _said(flags, body)))
                 done = seq == self._seq
         return refused
+
+    def transact(self, requests: Sequence[Request], *, subsystem: int) -> list[Refused]:
+        """Send all as one batch of nfnetlink, which is done as a whole, or not at all: then the refusals, in order."""
+        first = self._seq + 1
+        self._seq += len(requests) + 2
+        ends = struct.pack("!BBH", 0, 0, subsystem)
+        last = len(requests) - 1
+        data = b"".join(
+            [
+                wire.message(NFNL_MSG_BATCH_BEGIN, 0, first, ends),
+                *(
+                    wire.message(kind, flags | (wire.NLM_F_ACK if i == last else 0), first + 1 + i, body)
+                    for i, (kind, flags, body) in enumerate(requests)
+                ),
+                wire.message(NFNL_MSG_BATCH_END, 0, self._seq, ends),
+            ]
+        )
+        for option in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
+            self._sock.setsockopt(socket.SOL_SOCKET, option, max(1 << 20, 2 * len(data)))
+        self._sock.send(data)
+        refused: list[Refused] = []
+        while True:
+            for kind, flags, seq, body in wire.messages(self._sock.recv(RECEIVE)):
+                if kind != wire.NLMSG_ERROR or seq < first:
+                    continue
+                number = -struct.unpack_from("=i", body)[0]
+                if number:
+                    refused.append(Refused(max(0, seq - first - 1), number, _said(flags, body)))
+                if seq in (first, first + 1 + last):  # refused before it was looked at, or at its end
+                    return refused
 
     def netnsid(self, fd: int) -> int | None:
         """What this socket's namespace calls the one behind `fd` (a small number), None if it has no name for it."""

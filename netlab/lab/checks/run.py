@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from netlab.base.errors import NetlabError
-from netlab.lab.checks import journey, reach, routing, tables
+from netlab.lab.checks import balance, journey, reach, routing, tables
 from netlab.lab.checks.result import CannotProbe, Context, NotYet, Result
 from netlab.lab.checkspec import Check
 
@@ -36,12 +36,12 @@ async def _run_all(
         results[i] = await _evaluate(checks[i], context, place(i))
         done(results[i])
 
-    # what looks at tables comes after what fills them, and a path is watched while nothing else moves
+    # what looks at tables comes after what fills them; paths and balances want nothing else to move meanwhile
     first = [i for i, c in enumerate(checks) if c.reach or c.deny]
-    paths = [i for i, c in enumerate(checks) if c.path]
-    tables_ = [i for i in range(len(checks)) if i not in {*first, *paths}]
+    alone = [i for i, c in enumerate(checks) if c.path or c.balance]
+    tables_ = [i for i in range(len(checks)) if i not in {*first, *alone}]
     await asyncio.gather(*(one(i) for i in first))
-    for i in paths:
+    for i in alone:
         await one(i)
     await asyncio.gather(*(one(i) for i in tables_))
     return [results[i] for i in range(len(checks))]
@@ -53,6 +53,8 @@ def title(check: Check) -> str:
         return check.name
     kind = check.kinds[0]
     spec = getattr(check, kind)
+    if kind == "balance":
+        return f"balance {spec.from_} → {spec.to} http {spec.http}"
     if kind in ("reach", "deny"):
         return f"{kind} {spec.from_} → {spec.to} {reach.words(spec)}"
     if kind == "path":
@@ -92,6 +94,8 @@ async def _once(check: Check, context: Context) -> tuple[str, dict[str, Any]]:
         return await reach.reach(check.reach, context), {}
     if check.deny:
         return await reach.deny(check.deny, context), {}
+    if check.balance:
+        return await balance.balance(check.balance, context), {}
     kind = check.kinds[0]
     if check.bgp:
         return await asyncio.to_thread(routing.bgp, check.bgp, context), {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from netlab.base.errors import InputError
 from netlab.base.yamlfile import Document
 from netlab.compile.topology import Topology
-from netlab.lab.resolving import bgp, calico, flannel, guests, machines, whole, wires
+from netlab.lab.resolving import agents, bgp, calico, flannel, guests, machines, whole, wires
 from netlab.lab.resolving.desk import Desk, by_line
 from netlab.lab.schema_file import LabFile
 
@@ -44,6 +44,8 @@ def resolve(lab: LabFile, document: Document, *, store: str | None = None, folde
         flannel.flannel(desk, lab.flannel, store=store)
     if lab.bgp:
         bgp.bgp(desk, lab.bgp)
+    if lab.agents:
+        agents.agents(desk, lab.agents, folder)
     whole.overlaps(desk)
     whole.gateways(desk)
     if desk.problems:

@@ -22,6 +22,7 @@ class FakeMachine:
         self.started: list[Path] = []
         self.inside: list[Visitor] = []
         self.works = "nft"
+        self.lacks: set[str] = set()
         self.variants: list[str | None] = []
 
     def require_root(self) -> None:
@@ -30,6 +31,10 @@ class FakeMachine:
 
     def iptables_variant(self) -> str:
         return self.works
+
+    def need(self, feature: str) -> None:
+        if feature in self.lacks:
+            raise MachineError(f"this kernel has no {feature}", hint="another kernel")
 
     def expecting(self, namespaces: int) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()

@@ -118,6 +118,8 @@ CASES = {
         GOOD + "  d: {network: 'container:c'}\n  e: {network: 'container:d'}\n", ["d is a guest itself"]
     ),
     "unknown container network": (GOOD.replace("{node: a}", "{node: a, network: hots}"), ["unknown network 'hots'", "host, container:NAME"]),
+    "agent on no node": (GOOD + "agents: {proxy: {nodes: [b]}}\n", [":12: there is no node 'b'"]),
+    "unknown mode of a proxy": (GOOD + "agents: {proxy: {nodes: [a], mode: userspace}}\n", [":12: agents.proxy.mode", "nftables"]),
     "subnet full": (
         GOOD.replace("10.0.0.0/24", "10.0.0.0/30").replace(
             "containers:", "  b: {interfaces: {eth0: {network: lan}}}\n  d: {interfaces: {eth0: {network: lan}}}\ncontainers:"

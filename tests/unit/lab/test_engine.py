@@ -243,3 +243,15 @@ def test_an_up_that_was_cut_off_is_finished_with_all_that_runs(
     outcome = engine.up(Lab(lab.path))
     assert (outcome.processes, len(machine.started)) == (1, 1)
     assert engine.drift("t").clean
+
+
+def test_a_kernel_that_lacks_what_a_process_needs_is_told_before_anything_is_made(
+    engine: Engine, machine: FakeMachine, tmp_path: Path
+) -> None:
+    path = tmp_path / "ipvs" / "lab.yaml"
+    path.parent.mkdir()
+    path.write_text("name: t\nnodes:\n  a: {}\nagents: {proxy: {nodes: [a], mode: ipvs}}\n")
+    machine.lacks = {"ipvs"}
+    with pytest.raises(MachineError, match="no ipvs"):
+        engine.up(Lab(path))
+    assert machine.namespaces() == set() and running(engine.run_dir) == []

@@ -1,0 +1,204 @@
+"""The labs of Services: up, checked, as computed, exercised by `solve` and by hand, and gone without a trace."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from exercising import LABS, SHORT, TestBook, captured, exercises_of, type_in
+from patience import patience
+
+from netlab.base.errors import MachineError
+from netlab.lab.checks import Context, run_all
+from netlab.lab.engine import Engine
+from netlab.lab.exercises.book import Book
+from netlab.lab.exercises.runner import Exercises
+from netlab.lab.labfile import Lab
+from netlab.lab.scripts import lab_script
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = patience(30)  # seconds until a wait is given up
+#: the module, or the kernel itself, has this file
+HAS_IPVS = Path("/proc/net/ip_vs").exists()
+IPVS = pytest.param(
+    "services-ipvs", marks=pytest.mark.skipif(not HAS_IPVS, reason="this kernel has no IPVS: modprobe ip_vs, or scripts/vm-test")
+)
+NAMES = ["services-iptables", "nodeport", "services-nftables"]
+ELSEWHERE = pytest.mark.not_in_vm("every kernel has what it takes, and Python is slow in an emulator")
+LABS_UP = [*(pytest.param(name, marks=ELSEWHERE) for name in NAMES), IPVS]
+MENDED = [(lab, e.id) for lab in NAMES for e in exercises_of(lab) if not e.captures]
+
+SVC = "KUBE-SVC-ODX2UBAZM7RQWOIU"
+#: what a learner types, by exercise
+CURES = {
+    "balance": [f"node1: iptables -t nat -R {SVC} 3 -m statistic --mode random --probability 0.5 -j KUBE-SEP-7MW3KEEC4RCNSIJ2"],
+    "dead-end": ["node1: iptables -t nat -A KUBE-SEP-ZAXEEPMOXFOGCEPP -p tcp -j DNAT --to-destination 10.244.3.6:9376"],
+    "no-door": ["node2: iptables -t nat -A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"],
+    "localhost": ["node1: sysctl -q -w net.ipv4.conf.all.route_localnet=1"],
+    "external-ip": ["router: ip route replace 80.11.12.10 via 10.168.0.4"],
+    "same-bridge": ["node1: sysctl -q -w net.bridge.bridge-nf-call-iptables=1"],
+    "no-masquerade": ["node3: iptables -t nat -A KUBE-POSTROUTING -j MASQUERADE"],
+}  # fmt: skip
+
+
+def until(holds: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def up(lab_copy: Callable[[str], Lab]) -> Callable[[str], Lab]:
+    """The lab of that name, brought up once."""
+    known: dict[str, Lab] = {}
+
+    def get(name: str) -> Lab:
+        if name not in known:
+            known[name] = lab_copy(name)
+        return known[name]
+
+    return get
+
+
+@pytest.fixture
+def exercises(up: Callable[[str], Lab], engine: Engine) -> Iterator[Callable[..., Exercises]]:
+    used: list[Exercises] = []
+
+    def get(name: str, within: float = 60) -> Exercises:
+        book = Book.of(up(name))
+        used.append(Exercises(engine, TestBook(book.lab, book.document, book.file, within)))
+        return used[-1]
+
+    yield get
+    for each in used:
+        if each.running():
+            each.solve()
+        until(lambda each=each: engine.drift(each.name).clean, "a lab without drift")
+
+
+@pytest.mark.parametrize("name", LABS_UP)
+def test_every_check_holds_and_nothing_drifts(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
+    lab = up(name)
+    results = run_all(lab.file.checks, Context(engine.machine, engine.record(lab.name), lab.topology))
+    assert [f"{r.name}: {r.detail}" for r in results if r.outcome != "passed"] == []
+    assert len(results) >= 15
+    assert engine.drift(lab.name).clean
+    assert engine.up(lab).operations == 0
+
+
+@pytest.mark.parametrize("name", LABS_UP)
+def test_what_is_told_is_what_the_proxies_ask_for(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
+    lab = up(name)
+    others = engine.others(engine.journal(lab.name), engine.record(lab.name))
+    proxies = lab.file.agents.proxy.nodes  # type: ignore[union-attr]
+    assert set(others) == {lab.topology.netns(node) for node in proxies}
+    for netns, state in others.items():
+        told = {item.order: item for item in lab.whole[netns]}
+        for item in state:
+            known = told[item.order]
+            assert item.met_by(replace(known, owner=item.owner, why=item.why)), item
+
+
+@ELSEWHERE
+@pytest.mark.parametrize("name", [*NAMES, "services-ipvs"])
+def test_the_script_is_the_lab_s(name: str) -> None:
+    text = lab_script(Lab(ROOT / "labs" / name / "lab.yaml"))
+    assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, f"netlab lab script {name} -o scripts/labs/{name}.sh"
+
+
+@ELSEWHERE
+@pytest.mark.parametrize(("name", "ident"), MENDED)
+def test_it_starts_broken_and_is_solved(
+    name: str, ident: str, exercises: Callable[..., Exercises], engine: Engine
+) -> None:
+    e = exercises(name, within=SHORT)
+    exercise = e.start(ident).exercise
+    assert engine.drift(e.name).clean
+    lines = e.check().lines
+    assert [line.outcome for line in lines] == ["failed"] * len(exercise.checks), lines
+    e.solve()
+    assert e.running() is None
+    kept = Book.of(e.lab).checks([*exercise.checks, *exercise.keeps])
+    results = run_all(kept, Context(engine.machine, engine.record(e.name), e.lab.topology))
+    assert [(r.name, r.detail) for r in results if r.outcome != "passed"] == []
+
+
+@ELSEWHERE
+@pytest.mark.parametrize(("name", "ident"), MENDED)
+def test_it_is_mended_by_hand(name: str, ident: str, exercises: Callable[..., Exercises]) -> None:
+    e = exercises(name)
+    e.start(ident)
+    type_in(e.lab, *CURES[ident])
+    grade = e.check()
+    assert grade.passed, grade.lines
+
+
+@ELSEWHERE
+@pytest.mark.parametrize(
+    ("name", "ident", "answers"),
+    [
+        ("services-iptables", "predict", ["10.244.1.7", "10.244.1.2", "10.244.3.1"]),
+        ("services-nftables", "predict", ["10.244.1.7", "10.244.2.1"]),
+        ("nodeport", "who-calls", ["192.0.2.80", "10.168.0.4", "62"]),
+    ],
+)
+def test_what_can_be_predicted_is_what_happens(
+    name: str, ident: str, answers: list[str], exercises: Callable[..., Exercises]
+) -> None:
+    e = exercises(name)
+    e.start(ident)
+    for answer in answers:
+        assert [line.outcome for line in e.check(answer=answer).lines] == ["passed"], answer
+
+
+@ELSEWHERE
+@pytest.mark.parametrize("name", ["services-iptables", "services-nftables"])
+def test_before_and_after_in_a_capture(name: str, exercises: Callable[..., Exercises], tmp_path: Path) -> None:
+    e = exercises(name)
+    e.start("dnat")
+    places = ["bbc:eth0", "node1:vethbbc", "node1:veth9klb2", "hostnames-9klb2:eth0"]
+    file = captured(e.lab, tmp_path / "dnat.pcapng", places, "bbc: curl -s http://10.0.1.176/whoami")
+    grade = e.check(pcap=file)
+    assert [line.outcome for line in grade.lines] == ["passed"] * len(grade.lines), grade.lines
+
+
+@ELSEWHERE
+@pytest.mark.parametrize("name", ["services-iptables", "services-nftables"])
+def test_a_change_of_the_manifests_is_followed(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
+    """As the text says: a pod that loses its label gets no call any more."""
+    lab = up(name)
+    file = engine.journal(lab.name).dir / "manifests" / "hostnames.yaml"
+    before = file.read_text()
+    spec = next(c for c in lab.file.checks if c.balance).balance
+    assert spec is not None
+    two = spec.model_copy(update={"among": ["hostnames-9klb2", "hostnames-xths6"], "connections": 100})
+    check = lab.file.checks[0].model_copy(update={"reach": None, "balance": two, "within": PATIENCE})
+    try:
+        write(file, before.replace("hostnames-khxpz, labels: {app: hostnames}", "hostnames-khxpz, labels: {app: other}"))
+        (result,) = run_all([check], Context(engine.machine, engine.record(lab.name), lab.topology))
+        assert result.outcome == "passed", result.detail
+    finally:
+        write(file, before)
+    until(lambda: engine.drift(lab.name).clean, "the rules as they were")
+
+
+def write(file: Path, text: str) -> None:
+    beside = file.with_name("." + file.name)
+    beside.write_text(text)
+    beside.replace(file)
+
+
+@ELSEWHERE
+@pytest.mark.skipif(HAS_IPVS, reason="this kernel has IPVS, so nobody has to be told")
+def test_a_kernel_without_ipvs_is_told_before_anything_is_made(engine: Engine) -> None:
+    lab = Lab(LABS / "services-ipvs" / "lab.yaml")
+    with pytest.raises(MachineError, match="no ipvs") as e:
+        engine.up(lab)
+    assert e.value.exit_status == 3 and "netlab vm run" in (e.value.hint or "")
+    assert not set(lab.topology.namespaces) & engine.machine.namespaces()

@@ -1,0 +1,76 @@
+"""A kernel in memory that refuses what it is told to, and Services to serve: for tests of the proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from netlab.base.errors import KernelError
+from netlab.compile.objects import Endpoint, EndpointSlice, Name, Service, ServicePort, SlicePort
+from netlab.compile.proxying import Family, ProxyConfig
+from netlab.daemons.proxy.feed import Served
+from netlab.kernel.apply import DaemonKernel
+from netlab.kernel.fake import FakeBackend
+from netlab.kernel.ledger import MemoryLedger
+from netlab.model import Chain, HostState, Item
+from netlab.model.diff import Op
+from netlab.model.flows import Flow
+
+CONFIG = ProxyConfig(node="n1", node_ips=("192.168.0.1",), cluster_cidrs=("10.244.0.0/16",), local_ips=("192.168.0.1",))
+
+
+class Kernel:
+    """A fake kernel that refuses whatever speaks of one of `bad`. log: what it was asked, in order."""
+
+    def __init__(self) -> None:
+        self.backend = FakeBackend()
+        self.backend.create("here")
+        self.kernel = DaemonKernel(self.backend, MemoryLedger())
+        self.bad: set[str] = set()
+        self.log: list[str] = []
+        self.tracked: list[Flow] = []
+        self.broken = False
+
+    def _judge(self, items: Iterable[Item]) -> None:
+        for item in items:
+            text = " ".join(map(str, item.rules)) if isinstance(item, Chain) else ""
+            for word in self.bad:
+                if self.broken or f'"{word}' in text or f" {word}" in item.why:
+                    raise KernelError(f"iptables-restore: line 7: no chain/target/match by that name ({word})")
+
+    def read(self) -> HostState:
+        return self.backend.read({"here": HostState()})["here"]
+
+    def apply(self, wanted: HostState) -> list[Op]:
+        self.log.append("apply")
+        self._judge(wanted)
+        return self.kernel.apply("here", "proxy", wanted)
+
+    def step(self, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
+        self.log.append("step")
+        self._judge(new)
+        return self.kernel.step("here", "proxy", gone, new)
+
+    def flows(self, family: Family, protocol: str) -> list[Flow]:
+        self.log.append(f"flows {family} {protocol}")
+        return [f for f in self.tracked if f.protocol == protocol and f.address.version == family]
+
+    def forget(self, flows: Iterable[Flow]) -> int:
+        gone = list(flows)
+        self.log += [f"forget {f.address}:{f.port}" for f in gone]
+        self.tracked = [f for f in self.tracked if f not in gone]
+        return len(gone)
+
+    def holds(self) -> HostState:
+        everything = self.backend.read({"here": HostState()}, everything=True)["here"]
+        return HostState.of(i for i in everything if isinstance(i, Chain) and not i.builtin)
+
+
+def served(name: str, *endpoints: str, protocol: str = "tcp", **more: Any) -> tuple[Name, Served]:
+    number = sum(map(ord, name)) % 250
+    service = Service(
+        "x", name, more.pop("type", "ClusterIP"), (ServicePort("", protocol, 80, 80, more.pop("node_port", 0)),),
+        (more.pop("ip", f"10.96.0.{number}"),), **more,
+    )  # fmt: skip
+    listed = tuple(Endpoint(ip, node="n1") for ip in endpoints)
+    return service.key, (service, (EndpointSlice("x", f"{name}-1", name, 4, (SlicePort("", protocol, 80),), listed),))
