@@ -33,6 +33,8 @@ COMMANDS = {
     "rules": Entry("netlab.cli.rules:rules", "Services and policies as rules, and a packet's way through them."),
     "proxy": Entry("netlab.cli.proxy:proxy", "Serve Services on a node (what labs run in their nodes)."),
     "policy": Entry("netlab.cli.policy:policy", "Who reaches whom under NetworkPolicies, and which one decides."),
+    "policyd": Entry("netlab.cli.policyd:policyd", "Hold NetworkPolicies on a node (what labs run in their nodes)."),
+    "dns": Entry("netlab.cli.dns:dns", "Cluster DNS: serve it, or ask whom a name leads to."),
     "apiserver": Entry("netlab.cli.apiserver:apiserver", "Serve the Kubernetes API, for your own kubectl."),
     "vm": Entry("netlab.cli.vm:vm", "Run a command on another kernel, in a VM over this machine's files."),
     "bench": Entry("netlab.cli.bench:bench", "Measure netlab beside the tools it is compared with."),
