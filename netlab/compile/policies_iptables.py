@@ -78,6 +78,8 @@ class PolicyCompiler:
         self._cache: dict[tuple[int, str], tuple[NetworkPolicy, Chain, tuple[Wanted, ...]]] = {}
         #: what could not be done as asked for; whoever is concerned is not let through
         self.problems: tuple[str, ...] = ()
+        #: the set of known addresses, if something is held
+        self.gate: Ipset | None = None
 
     def load(self, objects: Objects) -> None:
         """Compile a cluster. Chains of policies that are the same objects as before are not compiled again."""
@@ -86,9 +88,13 @@ class PolicyCompiler:
         self.problems = tuple(sorted(compilation.problems))
         kept = self._items
         self._items = {}
+        self.gate = None
         for item in made:
             old = kept.get(item.order)
-            self._items[item.order] = old if old is not None and old == item else item
+            item = old if old is not None and old == item else item
+            self._items[item.order] = item
+            if isinstance(item, Ipset) and item.name == known_set(self.family):
+                self.gate = item
         alive = {id(policy) for policy in objects.policies}
         self._cache = {key: value for key, value in self._cache.items() if key[0] in alive}
 

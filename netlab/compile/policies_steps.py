@@ -36,9 +36,13 @@ def moved(before: Owners, after: Owners) -> frozenset[str]:
     return frozenset(ip for ip, pod in before.items() if ip in after and after[ip] != pod)
 
 
-def in_order(step: Step, others: Collection[str] = ()) -> list[Step]:
-    """A step as several. others: addresses that are another pod's now."""
+def in_order(step: Step, others: Collection[str] = (), standing: Iterable[Item] = ()) -> list[Step]:
+    """A step as several. others: addresses that are another pod's now; standing: the gates as they are after it."""
     old, new = gates(step.gone), gates(step.new)
+    for name, gate in gates(standing).items():
+        if name not in new and not set(others).isdisjoint(gate.entries):
+            # the same addresses, but not of the same pods
+            old[name] = new[name] = gate
     if not old and not new:
         return [step]
     narrowed = [_narrowed(old.get(name), gate, others) for name, gate in new.items()]

@@ -149,7 +149,9 @@ class Programme:
         if not self.obeyed:
             return self._whole()
         after = owners(self.objects, self._config.node)
-        steps = in_order(merged_steps(c.step() for c in self._compilers.values()), moved(self._owners, after))
+        compilers = self._compilers.values()
+        standing = [compiler.gate for compiler in compilers if compiler.gate is not None]
+        steps = in_order(merged_steps(c.step() for c in compilers), moved(self._owners, after), standing)
         self.obeyed = False
         ops = [op for step in steps if step for op in self.network.step(step.gone, step.new)]
         self.obeyed, self._owners = True, after
