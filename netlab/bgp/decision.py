@@ -115,11 +115,12 @@ def _address(path: Path, _: Rules) -> tuple[int, int]:
 
 
 class Step(NamedTuple):
-    """key: the smallest wins; shown: the key as people read it."""
+    """key: the smallest wins; shown: the key as people read it; timed: the key is a time, and shown is its age."""
 
     name: str
     key: Callable[[Path, Rules], Any]
     shown: Callable[[Any], str]
+    timed: bool = False
 
 
 STEPS: tuple[Step, ...] = (
@@ -133,7 +134,12 @@ STEPS: tuple[Step, ...] = (
 )
 MED = "lowest MED"
 TIE_BREAKS: tuple[Step, ...] = (
-    Step("oldest external path", lambda p, _: p.since if p.source.kind == "ebgp" else 0.0, lambda k: f"since {k:.3f}"),
+    Step(
+        "oldest external path",
+        lambda p, _: p.since if p.source.kind == "ebgp" else 0.0,
+        lambda k: f"heard {k:.3f} s ago" if k else "internal",
+        timed=True,
+    ),
     Step("lowest router id", _router_id, lambda k: ".".join(map(str, k.to_bytes(4, "big")))),
     Step("shortest cluster list", lambda p, _: len(_attrs(p).clusters), str),
     Step("lowest peer address", _address, lambda k: str(k[1]) if k[0] == 0 else _spelt(k)),
@@ -203,8 +209,13 @@ class Judged:
     left: tuple[Path, ...]
 
 
-def explain(paths: Sequence[Path], rules: Rules) -> list[Judged]:
-    """The steps that `choose` goes through, up to the one that decides."""
+def explain(paths: Sequence[Path], rules: Rules, now: float) -> list[Judged]:
+    """The steps that `choose` goes through, up to the one that decides. now: in seconds, by the clock of Path.since."""
+
+    def shown(step: Step, path: Path) -> str:
+        key = step.key(path, rules)
+        return step.shown(now - key if step.timed and key else key)
+
     out: list[Judged] = []
     left = [p for p in paths if rules.usable(p)]
     out.append(Judged("usable", tuple((p, usable_text(p, rules)) for p in paths), tuple(left)))
@@ -212,7 +223,7 @@ def explain(paths: Sequence[Path], rules: Rules) -> list[Judged]:
         if len(left) < 2:
             break
         kept = _keep(step, left, rules)
-        out.append(Judged(step.name, tuple((p, step.shown(step.key(p, rules))) for p in left), tuple(kept)))
+        out.append(Judged(step.name, tuple((p, shown(step, p)) for p in left), tuple(kept)))
         left = kept
     return out
 

@@ -288,9 +288,7 @@ class Peer:
         if self.config.shutdown is not None:
             return None
         if self.incoming is not None:
-            # the peer has begun anew before we noticed that the last connection is dead, or it is confused
-            if self.incoming is not self.established:
-                return None
+            # a speaker begins one connection at a time: the peer has given up the last one, which we have not noticed
             self._replaced(self.incoming)
         session = Session(self.terms, passive=True, retries=False, chance=random.random)
         self.incoming = Connection(self, session, incoming=True)

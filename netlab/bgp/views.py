@@ -192,7 +192,7 @@ def explain(speaker: Speaker, text: str) -> dict[str, Any]:
             "values": {labels[id(p)]: value for p, value in judged.values},
             "left": [labels[id(p)] for p in judged.left],
         }
-        for judged in decision.explain(entry.paths, speaker.rules)
+        for judged in decision.explain(entry.paths, speaker.rules, speaker.now)
     ]
     route = speaker.fib.installed.get((family, key))
     best = entry.best[0] if entry.best else None

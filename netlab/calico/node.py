@@ -17,7 +17,8 @@ from netlab.base.addresses import Address, Network, default_network
 from netlab.calico.ipam import Ipam
 from netlab.calico.objects import IPPool, Node, Objects
 from netlab.model import Address as OnDevice
-from netlab.model import Chain, HostState, Ipip, Ipset, IptablesRule, Item, Link, Route, Sysctl, Veth
+from netlab.model import Chain, HostState, Ipset, IptablesRule, Item, Link, Route, Sysctl, Veth
+from netlab.model.links import TUNL0
 
 #: of the node's end of every pod's cable; the same everywhere, so that a pod may move without asking anew
 MAC = "ee:ee:ee:ee:ee:ee"
@@ -180,7 +181,7 @@ def _cidrs(pools: Iterable[IPPool]) -> tuple[str, ...]:
 def _tunnel(node: Node, objects: Objects, ipam: Ipam, *, dev: str, mtu: int) -> Iterator[Item]:
     """tunl0, and the routes to other nodes' blocks: by the tunnel, or straight to nodes of our own subnet."""
     why = "ipipMode of " + ", ".join(f"IPPool {p.name}" for p in objects.pools if p.ipip != "Never")
-    yield Link(name=TUNNEL, kind=Ipip(), mtu=mtu, why=why)
+    yield Link(name=TUNNEL, kind=TUNL0, mtu=mtu, why=why)
     if node.tunnel is not None:
         yield OnDevice(dev=TUNNEL, address=ip_interface(node.tunnel), why=f"{why}: what the node itself sends by it")
     for other in objects.nodes:

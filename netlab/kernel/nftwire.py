@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import itertools
 import re
+import socket
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import NamedTuple
 
 from netlab.kernel.conntrack import NETLINK_NETFILTER
@@ -174,6 +175,14 @@ def _verdict(kind: int, said: str) -> bytes:
     return _nested(kind, _nested(2, _be32(1, _CODES[word]), *([text(2, chain)] if chain else [])))
 
 
+def _packed(address: str) -> bytes:
+    """An address as it is on the wire; ValueError if it is none. (ipaddress takes three times as long.)"""
+    try:
+        return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+    except OSError as e:
+        raise ValueError(str(e)) from e
+
+
 def _element(types: str, element: NftElement, *, whole: bool = True) -> bytes:
     """An element; a key of several parts has each of them in whole words of 32 bits."""
     key = b""
@@ -182,7 +191,7 @@ def _element(types: str, element: NftElement, *, whole: bool = True) -> bytes:
         raise _Foreign
     for kind, part in zip(kinds, parts, strict=True):
         if kind in ("ipv4_addr", "ipv6_addr"):
-            data = ip_address(part).packed
+            data = _packed(part)
         elif kind == "inet_proto" and part in _NUMBERS:
             data = bytes((_NUMBERS[part],))
         elif kind == "inet_service" and part.isdigit():
@@ -205,9 +214,20 @@ def _load(base: int, offset: int, length: int) -> bytes:
     return _expression("payload", _be32(1, 1), _be32(2, base), _be32(3, offset), _be32(4, length))
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=64)
+def _comparison(length: int, differs: bool) -> bytes:
+    """A comparison up to its data, which come last."""
+    whole = _expression("cmp", _be32(1, 1), _be32(2, int(differs)), _value(3, bytes(length)))
+    return whole[: len(whole) - _padded(length)]
+
+
 def _compare(data: bytes, *, differs: bool = False) -> bytes:
-    return _expression("cmp", _be32(1, 1), _be32(2, int(differs)), _value(3, data))
+    length = len(data)
+    return _comparison(length, differs) + data + bytes(_padded(length) - length)
+
+
+def _padded(length: int) -> int:
+    return (length + 3) & ~3
 
 
 @lru_cache(maxsize=8)
@@ -219,8 +239,20 @@ def _ends(said: str) -> bytes:
     return _expression("immediate", _be32(1, 0), _verdict(2, said))
 
 
+@lru_cache(maxsize=8)
+def _putting(register: int, length: int) -> bytes:
+    whole = _expression("immediate", _be32(1, register), _value(2, bytes(length)))
+    return whole[: len(whole) - _padded(length)]
+
+
 def _put(register: int, data: bytes) -> bytes:
-    return _expression("immediate", _be32(1, register), _value(2, data))
+    return _putting(register, len(data)) + data + bytes(_padded(len(data)) - len(data))
+
+
+@lru_cache(maxsize=2)
+def _dnat(family: int) -> bytes:
+    registers = [_be32(3, 1), _be32(4, 1), _be32(5, 2), _be32(6, 2)]
+    return _expression("nat", _be32(1, 1), _be32(2, family), *registers, _be32(7, 3))
 
 
 _ADDRESS = re.compile(r"(ip6?) ([sd]addr) (!= )?(@?)([^\s{]+) ")
@@ -236,12 +268,15 @@ _COMMENT = re.compile(r' comment "([^"]*)"$')
 
 def _rule(said: str, head: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
     """(messages that have to come before it, its attributes)."""
-    comment = _COMMENT.search(said)
+    comment = _COMMENT.search(said) if said.endswith('"') else None
     if comment:
         said = said[: comment.start()]
     before: list[tuple[int, bytes]] = []
     out: list[bytes] = []
     while True:
+        if said[0] in "gj" and (said.startswith(("goto ", "jump "))):
+            out.append(_ends(said))
+            break
         if found := _ADDRESS.match(said):
             out.append(_address(*found.groups()))
         elif found := _PORT.match(said):
@@ -276,6 +311,11 @@ def _address(family: str, field: str, differs: str | None, at: str, operand: str
         if differs:
             raise _Foreign
         return _load(_NETWORK, offset, length) + _expression("lookup", text(1, operand), _be32(2, 1))
+    if "/" not in operand:
+        packed = _packed(operand)
+        if len(packed) != length:
+            raise _Foreign
+        return _load(_NETWORK, offset, length) + _compare(packed, differs=bool(differs))
     network = ip_network(operand)
     if (network.version == 6) != (family == "ip6") or not network.prefixlen:
         raise _Foreign
@@ -291,10 +331,8 @@ def _address(family: str, field: str, differs: str | None, at: str, operand: str
 def _last(said: str) -> bytes:
     """The end of a rule: a verdict, a new destination, a client remembered."""
     if found := _DNAT.fullmatch(said):
-        address = ip_address(found[1].strip("[]"))
-        registers = [_be32(3, 1), _be32(4, 1), _be32(5, 2), _be32(6, 2)]
-        nat = _expression("nat", _be32(1, 1), _be32(2, 10 if address.version == 6 else 2), *registers, _be32(7, 3))
-        return _put(1, address.packed) + _put(2, int(found[2]).to_bytes(2, "big")) + nat
+        address = _packed(found[1].strip("[]"))
+        return _put(1, address) + _put(2, int(found[2]).to_bytes(2, "big")) + _dnat(10 if len(address) == 16 else 2)
     if found := _UPDATE.fullmatch(said):
         offset, length = _FIELDS[found[2], "saddr"]
         update = _expression("dynset", _be32(4, 1), _be32(3, 1), text(1, found[1]))

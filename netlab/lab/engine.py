@@ -94,15 +94,20 @@ class _Known:
         raise AssertionError(f"a look at {owner} saves nothing")
 
 
-def _need_programs(topology: Topology) -> None:
-    """MachineError if a program that a package brings is not there, with the command that brings all of them."""
+def missing_programs(topology: Topology) -> list[tuple[str, str]]:
+    """The programs that the lab runs and this machine lacks, each with the package that brings it, in order."""
     wanted = {
         (process.program or process.argv[0], process.package)
         for place in topology.places
         for process in place.processes
         if process.argv and process.package
     }
-    missing = sorted((program, package) for program, package in wanted if shutil.which(program) is None)
+    return sorted((program, package) for program, package in wanted if shutil.which(program) is None)
+
+
+def _need_programs(topology: Topology) -> None:
+    """MachineError if a program that a package brings is not there, with the command that brings all of them."""
+    missing = missing_programs(topology)
     if missing:
         packages = " ".join(sorted({package for _, package in missing}))
         raise MachineError(

@@ -83,6 +83,10 @@ class Ipip:
     pmtudisc: bool = True
 
 
+#: tunl0, which the ipip module puts into every namespace: it can be set up and down, its options cannot be changed
+TUNL0 = Ipip(pmtudisc=False)
+
+
 @dataclass(frozen=True, slots=True)
 class WireguardPeer:
     """A WireGuard peer. Keys in base64; endpoint as (address, port); keepalive in seconds, 0 for off."""

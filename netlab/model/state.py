@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from netlab.model.item import Item, Key
 from netlab.model.l3 import Address, Fdb, Neighbour, Route
-from netlab.model.links import Bridge, BridgeVlan, Link
+from netlab.model.links import TUNL0, Bridge, BridgeVlan, Ipip, Link
 from netlab.model.qdisc import Qdisc
 from netlab.model.sysctl import Sysctl
 
@@ -70,7 +70,7 @@ class HostState:
         return HostState(tuple(replace(item, owner=owner) for item in self.items))
 
     def problems(self) -> list[str]:
-        """Why no kernel could hold this state: what refers to a missing device, or lives on one that is down."""
+        """Why no kernel could hold this state: as what refers to a missing device, or lives on one that is down."""
         links = {link.name: link for link in self.all(Link)}
         up = {name for name, link in links.items() if link.up} | {"lo"}
         known = set(links) | {"lo"}
@@ -82,6 +82,8 @@ class HostState:
                     for word, name in (("master", item.master), ("parent device", item.parent))
                     if name and name not in known
                 ]
+                if item.name == "tunl0" and isinstance(item.kind, Ipip) and item.kind != TUNL0:
+                    found.append(f"{item}: it is the kernel's own IPIP device, whose options cannot be changed")
             elif isinstance(item, Route):
                 found += [f"{item}: device {d} is not there or is down" for d in sorted(item.devices - up)]
             elif isinstance(item, Neighbour):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,6 +225,18 @@ def test_a_peer_that_restarts_gracefully_loses_no_packet(world: World) -> None:
     assert not world.rib()[THEIRS][0]["stale"]
 
 
+def test_a_connection_on_which_nothing_comes_does_not_keep_the_next_one_out(world: World) -> None:
+    world.bgpd(config(passive=True))
+    with netns.entered(world.ns(2)):
+        silent = socket.socket()
+    with silent:
+        silent.bind(("10.0.0.2", 0))
+        world.until(lambda: silent.connect_ex(("10.0.0.1", 179)) in (0, errno.EISCONN), "a connection")
+        world.until(lambda: world.state("them") == "OpenSent", "us to say OPEN")
+        world.bird(bird("graceful restart off;"))
+        world.up("them")
+
+
 def dropped(world: World, counter: str) -> int:
     """How many packets the kernel has refused on either side (proc_net_netstat(5), TcpExt)."""
     total = 0
@@ -233,8 +247,6 @@ def dropped(world: World, counter: str) -> int:
 
 
 def supports_md5() -> bool:
-    import socket
-
     from netlab.base.errors import MachineError
     from netlab.bgp.sockets import set_password
 

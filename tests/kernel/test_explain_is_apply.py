@@ -42,6 +42,7 @@ def default_variant() -> str:
 @given(state=host_states())
 def test_explained_states(state: HostState) -> None:
     kernel = Kernel(LinuxBackend(iptables=default_variant()), MemoryLedger())
+    netns.prepare()
     os.close(netns.create(NETNS))
     try:
         typed([command.shell(NETNS) for command in explain(state)])
@@ -59,6 +60,7 @@ def test_explained_changes(a: HostState, b: HostState) -> None:
     try:
         kernel.apply(NETNS, "x", a)
         if NETNS not in netns.names():  # nothing asked for, nothing made
+            netns.prepare()
             os.close(netns.create(NETNS))
         ops = kernel.plan_all("x", {NETNS: b}).get(NETNS, [])
         typed([command.shell(NETNS) for command in commands(ops)])

@@ -21,7 +21,10 @@ from netlab.kernel.apply import Kernel
 from netlab.kernel.linux import LinuxBackend
 from netlab.model import HostState
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
+    pytest.mark.not_in_vm("a Python process for each test: an emulator takes minutes; tests/vm has a proxy of its own"),
+]
 MODES = [("legacy", "iptables"), ("nft", "iptables"), ("nft", "nftables")]
 VIP = "10.96.0.20"
 #: tries after which one of three endpoints is missed with a chance of one in a million

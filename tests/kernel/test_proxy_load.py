@@ -30,7 +30,10 @@ from netlab.kernel.apply import Kernel
 from netlab.kernel.linux import LinuxBackend
 from netlab.model import HostState
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
+    pytest.mark.not_in_vm("two hundred connections a second are more than an emulator can do"),
+]
 CHURN = int(os.environ.get("NETLAB_CHURN", "25"))
 VIP = "10.96.0.20"
 #: new connections a second, and the seconds after which one has failed

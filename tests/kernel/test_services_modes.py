@@ -15,7 +15,12 @@ from servicejudge import CIDR, HAND, judge
 from netlab.compile.proxying import ProxyConfig
 from netlab.compile.rules import Mode
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+pytestmark = [
+    pytest.mark.not_in_vm(
+        "the rules of here and there are the same; IPVS, which is there alone, has its own in tests/vm"
+    ),
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
+]
 EXAMPLES = max(1, int(os.environ.get("NETLAB_EXAMPLES", "60")) // 12)
 
 

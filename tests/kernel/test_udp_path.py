@@ -97,6 +97,7 @@ def test_bulk(net: Network) -> None:
         assert counters["packets"] > 5 * counters["calls"]
 
 
+@pytest.mark.not_in_vm("megabytes through Python both ways: an emulator needs minutes")
 def test_both_directions_at_once(net: Network) -> None:
     errors: list[BaseException] = []
 

@@ -18,6 +18,9 @@ from netlab.lab.exercises.runner import Exercises
 from netlab.lab.labfile import Lab
 
 DOCKER0 = exercises_of("docker0")
+pytestmark = pytest.mark.not_in_vm(
+    "grading, which has no part in the kernel, takes half an hour in an emulator: labs and their checks are run there"
+)
 GRADED = [e.id for e in DOCKER0 if not e.captures]
 MENDED = [e.id for e in DOCKER0 if e.kind == "mend"]
 
@@ -94,7 +97,6 @@ def test_it_starts_broken_as_it_should_and_is_solved(exercises: Exercises, ident
     assert failing(exercises, exercise) == []
 
 
-@pytest.mark.not_in_vm("as test_it_is_mended_by_hand, and a quarter of an hour in an emulator")
 @pytest.mark.parametrize("ident", GRADED)
 def test_the_commands_of_the_solution_work_when_typed(exercises: Exercises, ident: str) -> None:
     exercises.start(ident)
@@ -192,7 +194,6 @@ def test_what_was_learnt_of_a_duplicate_address_is_forgotten(exercises: Exercise
 # -- hints, and one at a time
 
 
-@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 def test_hints_come_one_by_one_and_run_out(exercises: Exercises) -> None:
     exercise = exercises.start("gateway").exercise
     assert [exercises.hint().text for _ in exercise.hints] == list(exercise.hints)
@@ -201,7 +202,6 @@ def test_hints_come_one_by_one_and_run_out(exercises: Exercises) -> None:
     assert exercises.hint().text is None  # what was told stays told
 
 
-@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 def test_one_exercise_at_a_time(exercises: Exercises) -> None:
     exercises.start("gateway")
     with pytest.raises(ConflictError, match="gateway is running"):
@@ -241,7 +241,6 @@ CAPTURES = {
 }
 
 
-@pytest.mark.not_in_vm("in an emulator seconds go by, and the kernel asks for its neighbours again in between")
 @pytest.mark.parametrize("ident", CAPTURES)
 def test_a_right_and_a_wrong_capture(exercises: Exercises, ident: str, tmp_path: Path) -> None:
     right_places, right, wrong_places, wrong, said = CAPTURES[ident]
@@ -258,7 +257,6 @@ def test_a_right_and_a_wrong_capture(exercises: Exercises, ident: str, tmp_path:
     assert grade.passed == (not exercise.questions)
 
 
-@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 @pytest.mark.parametrize(
     ("ident", "answers"),
     [
@@ -279,7 +277,6 @@ def test_right_answers_in_turn(exercises: Exercises, ident: str, answers: list[s
         exercises.check(answer="63")
 
 
-@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 def test_wrong_answers_give_nothing_away_but_a_direction_after_the_third(exercises: Exercises) -> None:
     question = exercises.start("arp").exercise.questions[0]
     for n in (1, 2, 3):
@@ -290,7 +287,6 @@ def test_wrong_answers_give_nothing_away_but_a_direction_after_the_third(exercis
     assert exercises.check(answer="02:42:ac:11:00:03").lines[0].outcome == "passed"
 
 
-@pytest.mark.not_in_vm("what a person is told: the kernel has no part in it, and Python is slow in an emulator")
 def test_an_answer_starts_the_exercise(exercises: Exercises) -> None:
     assert exercises.check("nat", answer="10.168.0.2").lines[0].outcome == "passed"
     running = exercises.running()

@@ -19,7 +19,7 @@ from netlab.lab.exercises.runner import Exercises
 from netlab.lab.exercises.spec import CheckRef
 from netlab.lab.labfile import Lab
 
-pytestmark = pytest.mark.not_in_vm("grading, as in test_exercises.py: half an hour in an emulator; test_flannel.py is run there")
+pytestmark = pytest.mark.not_in_vm("grading, as in test_exercises.py; test_flannel.py is run there")
 
 #: what a learner would type, by lab and exercise: node, command
 CURES: dict[str, dict[str, list[str]]] = {

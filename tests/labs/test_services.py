@@ -13,6 +13,7 @@ import pytest
 from exercising import LABS, SHORT, TestBook, captured, exercises_of, type_in
 from patience import patience
 
+from netlab.base.errors import MachineError
 from netlab.lab.checks import Context, run_all
 from netlab.lab.engine import Engine
 from netlab.lab.exercises.book import Book
@@ -22,7 +23,14 @@ from netlab.lab.scripts import lab_script
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = patience(30)  # seconds until a wait is given up
+#: the module, or the kernel itself, has this file
+HAS_IPVS = Path("/proc/net/ip_vs").exists()
+IPVS = pytest.param(
+    "services-ipvs", marks=pytest.mark.skipif(not HAS_IPVS, reason="this kernel has no IPVS: modprobe ip_vs, or scripts/vm-test")
+)
 NAMES = ["services-iptables", "nodeport", "services-nftables"]
+ELSEWHERE = pytest.mark.not_in_vm("every kernel has what it takes, and Python is slow in an emulator")
+LABS_UP = [*(pytest.param(name, marks=ELSEWHERE) for name in NAMES), IPVS]
 MENDED = [(lab, e.id) for lab in NAMES for e in exercises_of(lab) if not e.captures]
 
 SVC = "KUBE-SVC-ODX2UBAZM7RQWOIU"
@@ -74,7 +82,7 @@ def exercises(up: Callable[[str], Lab], engine: Engine) -> Iterator[Callable[...
         until(lambda each=each: engine.drift(each.name).clean, "a lab without drift")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LABS_UP)
 def test_every_check_holds_and_nothing_drifts(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     lab = up(name)
     results = run_all(lab.file.checks, Context(engine.machine, engine.record(lab.name), lab.topology))
@@ -84,7 +92,7 @@ def test_every_check_holds_and_nothing_drifts(name: str, up: Callable[[str], Lab
     assert engine.up(lab).operations == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LABS_UP)
 def test_what_is_told_is_what_the_proxies_ask_for(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     lab = up(name)
     others = engine.others(engine.journal(lab.name), engine.record(lab.name))
@@ -97,12 +105,14 @@ def test_what_is_told_is_what_the_proxies_ask_for(name: str, up: Callable[[str],
             assert item.met_by(replace(known, owner=item.owner, why=item.why)), item
 
 
-@pytest.mark.parametrize("name", NAMES)
+@ELSEWHERE
+@pytest.mark.parametrize("name", [*NAMES, "services-ipvs"])
 def test_the_script_is_the_lab_s(name: str) -> None:
     text = lab_script(Lab(ROOT / "labs" / name / "lab.yaml"))
     assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, f"netlab lab script {name} -o scripts/labs/{name}.sh"
 
 
+@ELSEWHERE
 @pytest.mark.parametrize(("name", "ident"), MENDED)
 def test_it_starts_broken_and_is_solved(
     name: str, ident: str, exercises: Callable[..., Exercises], engine: Engine
@@ -119,6 +129,7 @@ def test_it_starts_broken_and_is_solved(
     assert [(r.name, r.detail) for r in results if r.outcome != "passed"] == []
 
 
+@ELSEWHERE
 @pytest.mark.parametrize(("name", "ident"), MENDED)
 def test_it_is_mended_by_hand(name: str, ident: str, exercises: Callable[..., Exercises]) -> None:
     e = exercises(name)
@@ -128,6 +139,7 @@ def test_it_is_mended_by_hand(name: str, ident: str, exercises: Callable[..., Ex
     assert grade.passed, grade.lines
 
 
+@ELSEWHERE
 @pytest.mark.parametrize(
     ("name", "ident", "answers"),
     [
@@ -145,6 +157,7 @@ def test_what_can_be_predicted_is_what_happens(
         assert [line.outcome for line in e.check(answer=answer).lines] == ["passed"], answer
 
 
+@ELSEWHERE
 @pytest.mark.parametrize("name", ["services-iptables", "services-nftables"])
 def test_before_and_after_in_a_capture(name: str, exercises: Callable[..., Exercises], tmp_path: Path) -> None:
     e = exercises(name)
@@ -155,6 +168,7 @@ def test_before_and_after_in_a_capture(name: str, exercises: Callable[..., Exerc
     assert [line.outcome for line in grade.lines] == ["passed"] * len(grade.lines), grade.lines
 
 
+@ELSEWHERE
 @pytest.mark.parametrize("name", ["services-iptables", "services-nftables"])
 def test_a_change_of_the_manifests_is_followed(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     """As the text says: a pod that loses its label gets no call any more."""
@@ -178,3 +192,13 @@ def write(file: Path, text: str) -> None:
     beside = file.with_name("." + file.name)
     beside.write_text(text)
     beside.replace(file)
+
+
+@ELSEWHERE
+@pytest.mark.skipif(HAS_IPVS, reason="this kernel has IPVS, so nobody has to be told")
+def test_a_kernel_without_ipvs_is_told_before_anything_is_made(engine: Engine) -> None:
+    lab = Lab(LABS / "services-ipvs" / "lab.yaml")
+    with pytest.raises(MachineError, match="no ipvs") as e:
+        engine.up(lab)
+    assert e.value.exit_status == 3 and "netlab vm run" in (e.value.hint or "")
+    assert not set(lab.topology.namespaces) & engine.machine.namespaces()

@@ -29,7 +29,7 @@ def grade(pcap: Pcap, packets: Iterable[Packet]) -> list[Found]:
     for finding in pcap.findings:
         found, time = _look(finding, captured, places, after)
         out.append(found)
-        after = time or after
+        after = time if time and pcap.ordered else after
     return out
 
 

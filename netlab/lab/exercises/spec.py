@@ -251,9 +251,10 @@ class Finding(Strict):
 
 
 class Pcap(Strict):
-    """A capture that the learner makes. Each finding is a packet later than the one before."""
+    """A capture that the learner makes. Each finding is a packet later than the one before, if they are `ordered`."""
 
     findings: list[Finding] = Field(min_length=1)
+    ordered: bool = True
 
 
 class Forget(Strict):

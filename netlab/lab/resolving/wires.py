@@ -15,6 +15,7 @@ from netlab.lab.impairments import qdiscs
 from netlab.lab.resolving.desk import Desk
 from netlab.lab.segments import Segment
 from netlab.model import Bridge, Dummy, Ipip, Kind, Macvlan, Tun, Vxlan
+from netlab.model.links import TUNL0
 
 #: a Linux bridge has 1,024 ports (BR_MAX_PORTS)
 BRIDGE_PORTS_MAX = 1023
@@ -103,7 +104,13 @@ def _interface(desk: Desk, name: str, dev: str, spec: schema.Interface, path: Lo
         if peer is None:
             return None
     else:
-        kind = _kind(spec)
+        kind = _kind(dev, spec)
+        if dev == "tunl0" and isinstance(kind, Ipip) and kind != TUNL0:
+            hint = "leave local and remote out, or take another name for the device, such as ipip0"
+            desk.problem(
+                (*path, "ipip"), "tunl0 is the kernel's own IPIP device, whose options cannot be changed", hint
+            )
+            return None
     if spec.bridge and spec.bridge not in desk.lab.nodes[name].bridges:
         desk.unknown((*path, "bridge"), f"bridge of {name}", spec.bridge, desk.lab.nodes[name].bridges)
         return None
@@ -179,14 +186,14 @@ def impairment(desk: Desk, spec: schema.Impair | None, path: Location) -> Impair
         return None
 
 
-def _kind(spec: schema.Interface) -> Kind:
+def _kind(dev: str, spec: schema.Interface) -> Kind:
     if spec.vxlan:
         v = spec.vxlan
         return Vxlan(vni=v.vni, port=v.port, local=v.local, dev=v.dev, learning=v.learning)
     if spec.macvlan:
         return Macvlan(spec.macvlan.parent, spec.macvlan.mode)
     if spec.ipip:
-        return Ipip(local=spec.ipip.local, remote=spec.ipip.remote)
+        return Ipip(local=spec.ipip.local, remote=spec.ipip.remote, pmtudisc=dev != "tunl0")
     if spec.tun:
         return Tun(mode=spec.tun)
     return Dummy()

@@ -71,7 +71,7 @@ def test_each_step_decides(step: str, winner: Path, loser: Path) -> None:
     for order in ([winner, loser], [loser, winner]):
         r = rules(winner, loser)
         assert choose(order, r) == (winner,)
-        told_ = explain(order, r)
+        told_ = explain(order, r, 0.0)
         assert told_[-1].step == step
         assert told_[-1].left == (winner,)
 
@@ -80,7 +80,7 @@ def test_a_nearer_next_hop_wins() -> None:
     near, far = path(source("x", "ibgp"), hop="10.0.0.8"), path(source("y", "ibgp"), hop="10.0.0.9")
     r = Rules({near.hop: Hop("eth0", metric=5), far.hop: Hop("eth0", metric=50)})  # type: ignore[dict-item]
     assert choose([far, near], r) == (near,)
-    assert explain([far, near], r)[-1].step == "lowest metric to the next hop"
+    assert explain([far, near], r, 0.0)[-1].step == "lowest metric to the next hop"
 
 
 def test_meds_of_different_neighbours_do_not_compare() -> None:
@@ -95,7 +95,7 @@ def test_what_cannot_be_reached_or_was_refused_does_not_count() -> None:
     r = rules(y)
     assert choose([x, y, refused], r) == (y,)
     assert choose([x, refused], r) == ()
-    assert "cannot be reached" in dict(explain([x, y], r)[0].values)[x]
+    assert "cannot be reached" in dict(explain([x, y], r, 0.0)[0].values)[x]
 
 
 def test_multipath() -> None:

@@ -47,6 +47,10 @@ CASES = {
     "not a mapping": ("- a\n- b\n", ["expected a mapping", "known keys: "]),
     "empty file": ("", ["expected a mapping"]),
     "unknown key": (GOOD.replace("networks:", "netwroks:"), [":2: unknown key 'netwroks'", "did you mean 'networks'?"]),
+    "the kernel's own tunnel with an option": (
+        GOOD.replace("{network: lan}", "{network: lan}\n      tunl0: {ipip: {local: 10.0.0.1}}"),
+        [":8:", "tunl0 is the kernel's own IPIP device", "such as ipip0"],
+    ),
     "unknown key inside": (
         GOOD.replace("{network: lan}", "{network: lan, adresses: []}"),
         [":7: unknown key 'adresses'", "did you mean 'addresses'?"],

@@ -14,6 +14,7 @@ from netlab.model import (
     Chain,
     Fdb,
     HostState,
+    Ipip,
     Ipset,
     IptablesRule,
     Item,
@@ -254,6 +255,10 @@ def test_a_route_that_may_outlive_the_address_beside_its_own_is_deleted() -> Non
     [
         ([Link(name="a", kind=Veth("b"), master="br9")], "link a: its master br9 is not there"),
         ([Link(name="m", kind=Macvlan("eth9"))], "link m: its parent device eth9 is not there"),
+        (
+            [Link(name="tunl0", kind=Ipip(local=ip_address("10.0.0.1")))],
+            "link tunl0: it is the kernel's own IPIP device, whose options cannot be changed",
+        ),
         ([DOWN, DEFAULT], "route default: device br0 is not there or is down"),
         ([DOWN, NEIGHBOUR], "neighbour 10.0.0.9 dev br0: device br0 is not there or is down"),
         ([A4], "address 10.0.0.1/24 dev br0: device br0 is not there"),

@@ -22,6 +22,7 @@ from netlab.model import (
 )  # fmt: skip
 from netlab.model.diff import Change, Create, Delete, diff
 from netlab.model.explain import commands, explain
+from netlab.model.links import TUNL0
 
 
 def lines(*links: Link) -> list[str]:
@@ -80,7 +81,7 @@ def link(name: str, kind: object, **fields: object) -> Link:
             ["ip link add ipip0 type ipip local 10.0.0.1 ttl 64 nopmtudisc"],
         ),
         # the module puts it into every namespace
-        (link("tunl0", Ipip(), mtu=1440, up=True), ["ip link set tunl0 mtu 1440", "ip link set tunl0 up"]),
+        (link("tunl0", TUNL0, mtu=1440, up=True), ["ip link set tunl0 mtu 1440", "ip link set tunl0 up"]),
         (link("dummy0", Dummy(), mtu=1400), ["ip link add dummy0 mtu 1400 type dummy"]),
         (link("m0", Macvlan("eth0", "private")), ["ip link add m0 link eth0 mtu 1500 type macvlan mode private"]),
     ],

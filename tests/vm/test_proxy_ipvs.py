@@ -1,0 +1,68 @@
+"""A proxy in IPVS mode, as a process, on a kernel that has it: it serves, follows, and clients follow it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from oracle import worlds
+from podnet import Net, pods_of
+from proxying import Manifests, Proxy, until
+from servicejudge import endpoints, service
+
+from netlab.kernel import netns
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root"),
+    pytest.mark.skipif("NETLAB_VM" not in os.environ, reason="for the kernel of a VM run: scripts/vm-test"),
+]
+VIP = "10.96.0.20"
+PORTS = [{"name": "p", "port": 80}, {"name": "u", "port": 8053, "protocol": "UDP"}]
+
+
+@pytest.fixture
+def net() -> Iterator[Net]:
+    made = Net(dict(worlds.NODE_IPS), pods_of(worlds.nine()), routed=True, variant="nft")
+    with made.up():
+        yield made
+
+
+def test_it_serves_and_follows_and_so_do_clients(net: Net, tmp_path: Path) -> None:
+    manifests = Manifests(tmp_path / "manifests")
+    manifests.put("nodes", [worlds.node(name) for name in worlds.NODES])
+    manifests.put("service", [service(ports=PORTS)])
+
+    def put(letters: str) -> None:
+        manifests.put("slices", [endpoints(*letters), endpoints(*letters, port="u", proto="UDP", number=8053)])
+
+    def answers() -> set[str]:
+        return {a[0] if isinstance(a, tuple) else a for a in net.ask([("x-a", VIP, "tcp", 80)] * 6)}
+
+    put("abc")
+    with netns.entered(net.ns("x-a")), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("", 40053))
+        udp.settimeout(1)
+
+        def answerer() -> str:
+            try:
+                udp.sendto(b"?", (VIP, 8053))
+                return udp.recv(100).decode().split()[0]
+            except OSError:
+                return "nobody"
+
+        with Proxy(net.ns("n1"), "n1", manifests, tmp_path, "--mode", "ipvs", "--iptables", "nft") as proxy:
+            # in turns, so that six calls are two for each
+            until(lambda: answers() == {"x-a", "x-b", "x-c"}, "all three endpoints")
+            put("b")
+            until(lambda: answers() == {"x-b"}, "the only endpoint that is left")
+            until(lambda: answerer() == "x-b", "the same for a client that keeps its port")
+            proxy.end(signal.SIGKILL)
+            assert answers() == {"x-b"}
+            put("c")
+            proxy.start()
+            until(lambda: answers() == {"x-c"}, "what its successor has put there")
+            until(lambda: answerer() == "x-c", "the same for a client that keeps its port")
