@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import worlds
 
@@ -58,6 +58,7 @@ def isolated(world: World, ip: str, name: str) -> bool:
     return jumps and wanted in chains
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(PODS, min_size=1, max_size=4))
 def test_N19_whoever_is_let_through_is_isolated_at_every_moment(lives: list[dict[str, str]]) -> None:
     compiler = PolicyCompiler(CONFIG, 4)
