@@ -57,9 +57,11 @@ def _documents(node: Any, file: str) -> Iterator[Manifest]:
     if data is None:
         return
     if isinstance(data, dict) and str(data.get("kind", "")).endswith("List") and isinstance(data.get("items"), list):
-        for at, item in enumerate(data["items"]):
-            head: Path = ("items", at)
-            yield Manifest(item, file, {path[2:]: line for path, line in lines.items() if path[:2] == head})
+        own: list[dict[Path, int]] = [{} for _ in data["items"]]
+        for path, line in lines.items():
+            if len(path) > 1 and path[0] == "items":
+                own[int(path[1])][path[2:]] = line
+        yield from (Manifest(item, file, places) for item, places in zip(data["items"], own, strict=True))
         return
     yield Manifest(data, file, lines)
 

@@ -33,6 +33,8 @@ COMMANDS = {
     "rules": Entry("netlab.cli.rules:rules", "Services and policies as rules, and a packet's way through them."),
     "proxy": Entry("netlab.cli.proxy:proxy", "Serve Services on a node (what labs run in their nodes)."),
     "policy": Entry("netlab.cli.policy:policy", "Who reaches whom under NetworkPolicies, and which one decides."),
+    "policyd": Entry("netlab.cli.policyd:policyd", "Hold NetworkPolicies on a node (what labs run in their nodes)."),
+    "dns": Entry("netlab.cli.dns:dns", "Cluster DNS: serve it, or ask whom a name leads to."),
     "server": Entry("netlab.cli.server:server", "Serve the Kubernetes API and run its controllers."),
     "apiserver": Entry("netlab.cli.apiserver:apiserver", "Serve the Kubernetes API alone."),
     "controllers": Entry("netlab.cli.server:controllers", "Run the controllers against an API server."),

@@ -14,8 +14,14 @@ T = TypeVar("T")
 _NAMES = {str: "text", int: "a number", dict: "a mapping", list: "a list", bool: "true or false"}
 #: what the API allows in names, and a comment or a chain's name can hold without quoting
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 _ABSENT: dict[str, Any] = {}
 PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
+
+
+def is_domain(text: str) -> bool:
+    """Whether it is a name of the DNS (RFC 1123), with or without its last dot."""
+    return _DOMAIN.fullmatch(text.removesuffix(".").lower()) is not None
 
 
 class Fields:
@@ -137,4 +143,11 @@ class Fields:
         value = self.get(key, str, "")
         if not _NAME.fullmatch(value):
             self.complain(key, f"is {value!r}, expected a name", "lower case letters, digits, '-' and '.'")
+        return value
+
+    def domain(self, key: str) -> str:
+        """A name of the DNS (RFC 1123), with or without its last dot."""
+        value = self.get(key, str, "")
+        if not is_domain(value):
+            self.complain(key, f"is {value!r}, expected a name of the DNS", "such as my.database.example.com")
         return value

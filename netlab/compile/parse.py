@@ -39,8 +39,11 @@ _POLICIES = ("Cluster", "Local")
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
-def objects(manifests: Iterable[Manifest | Mapping[str, Any]]) -> Objects:
-    """Manifests as values; kinds that no compiler needs are passed over. InputError with every problem."""
+def objects(manifests: Iterable[Manifest | Mapping[str, Any]], last: Objects | None = None) -> Objects:
+    """Manifests as values; kinds that no compiler needs are passed over. InputError with every problem.
+
+    What says the same as in `last` is the very object of `last`: who keeps what it made of that need not look twice.
+    """
     problems: list[Problem] = []
     found: dict[str, dict[tuple[str, str], Any]] = {kind: {} for kind in _PARSERS}
     endpoints: dict[tuple[str, str], EndpointSlice] = {}
@@ -74,11 +77,27 @@ def objects(manifests: Iterable[Manifest | Mapping[str, Any]]) -> Objects:
     for key, mirrored in endpoints.items():
         if (mirrored.namespace, mirrored.service) not in sliced:
             found["EndpointSlice"][key] = mirrored
-    parts = {kind: tuple(values[key] for key in sorted(values)) for kind, values in found.items()}
+    known = _by_kind(last) if last is not None else {}
+    parts = {
+        kind: tuple(_same(known.get((kind, key)), values[key]) for key in sorted(values))
+        for kind, values in found.items()
+    }
     return Objects(
         parts["Service"], parts["EndpointSlice"], parts["Pod"], parts["Namespace"], parts["Node"],
         parts["NetworkPolicy"],
     )  # fmt: skip
+
+
+def _by_kind(found: Objects) -> dict[tuple[str, tuple[str, str]], Any]:
+    kinds: dict[str, tuple[Any, ...]] = {
+        "Service": found.services, "EndpointSlice": found.slices, "Pod": found.pods, "Namespace": found.namespaces,
+        "Node": found.nodes, "NetworkPolicy": found.policies,
+    }  # fmt: skip
+    return {(kind, (getattr(v, "namespace", ""), v.name)): v for kind, values in kinds.items() for v in values}
+
+
+def _same(old: Any, new: Any) -> Any:
+    return old if old == new else new
 
 
 def one(data: Mapping[str, Any]) -> Any:
@@ -133,6 +152,8 @@ def _service(f: Fields) -> Service:
         seen.add((port.protocol, port.port))
     if kind == "ExternalName" and not f.get("spec.externalName", str, ""):
         f.complain("spec.externalName", "is missing", "an ExternalName Service needs the name that it stands for")
+    elif kind == "ExternalName":
+        f.domain("spec.externalName")
     balancers = [
         i.address("ip") for i in f.within("status.loadBalancer.ingress") if i.get("ipMode", str, "VIP") == "VIP"
     ]
@@ -182,15 +203,18 @@ def _slice(f: Fields) -> EndpointSlice:
         for p in f.within("ports")
     )
     endpoints = []
-    for item in f.data.get("endpoints") or ():
+    for item in f.get("endpoints", list, []):
         try:
             address = item["addresses"][0]
             conditions = item.get("conditions") or {}
             ready, serving = conditions.get("ready"), conditions.get("serving")
             hints = item.get("hints")
-            target = item.get("targetRef")
-            if not isinstance(address, str):
-                raise TypeError("addresses holds no text")
+            node, host, target = item.get("nodeName"), item.get("hostname") or "", item.get("targetRef")
+            name_of = (target.get("name") or "") if target else ""
+            zones = tuple(zone["name"] for zone in hints.get("forZones") or ()) if hints else ()
+            for text in (address, node or "", host, name_of, *zones):
+                if not isinstance(text, str):
+                    raise TypeError(f"{text!r} is no text")
         except (KeyError, IndexError, TypeError, AttributeError):
             f.complain("endpoints", f"holds {item!r}", "every endpoint needs addresses, with one address")
             continue
@@ -200,10 +224,10 @@ def _slice(f: Fields) -> EndpointSlice:
                 ready is None or ready is True,
                 serving is None or serving is True,
                 conditions.get("terminating") is True,
-                item.get("nodeName"),
-                tuple(zone["name"] for zone in hints.get("forZones") or ()) if hints else (),
-                item.get("hostname") or "",
-                (target.get("name") or "") if target else "",
+                node,
+                zones,
+                host,
+                name_of,
             )
         )
     return EndpointSlice(

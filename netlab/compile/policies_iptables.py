@@ -14,10 +14,20 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from netlab.compile.objects import LABEL_NAMESPACE, NetworkPolicy, Objects, Peer, Pod, PolicyPort, PolicyRule, Selector
+from netlab.compile.objects import (
+    LABEL_NAMESPACE,
+    Name,
+    NetworkPolicy,
+    Objects,
+    Peer,
+    Pod,
+    PolicyPort,
+    PolicyRule,
+    Selector,
+)
 from netlab.compile.proxier import Step
 from netlab.compile.proxying import Family
 from netlab.compile.services_iptables import base32
@@ -40,7 +50,8 @@ class PolicyConfig:
     """How a node's policies are kept.
 
     hold: prefixes of the node's pods: an address in them that no pod is known to have is cut off, so that a new pod is
-    isolated before its first packet (N19). bridged: pods hang on a bridge, whose packets must pass iptables.
+    isolated before its first packet (N19). bridged: pods hang on a bridge, whose packets must pass iptables. set_size:
+    entries that a set has room for. blinded: policies whose rules the kernel refuses: they isolate, and allow nobody.
     """
 
     node: str
@@ -48,6 +59,7 @@ class PolicyConfig:
     bridged: bool = False
     owner: str = "policy"
     set_size: int = 65536
+    blinded: frozenset[Name] = frozenset()
 
 
 def digest(*parts: str) -> str:
@@ -64,15 +76,25 @@ class PolicyCompiler:
         self._told: dict[Key, Item] = {}
         #: compiled chains by policy object and direction: policies stay the same objects while they do not change
         self._cache: dict[tuple[int, str], tuple[NetworkPolicy, Chain, tuple[Wanted, ...]]] = {}
+        #: what could not be done as asked for; whoever is concerned is not let through
+        self.problems: tuple[str, ...] = ()
+        #: the set of known addresses, if something is held
+        self.gate: Ipset | None = None
 
     def load(self, objects: Objects) -> None:
         """Compile a cluster. Chains of policies that are the same objects as before are not compiled again."""
-        made = _Compilation(self.config, self.family, objects, self._cache).items()
+        compilation = _Compilation(self.config, self.family, objects, self._cache)
+        made = compilation.items()
+        self.problems = tuple(sorted(compilation.problems))
         kept = self._items
         self._items = {}
+        self.gate = None
         for item in made:
             old = kept.get(item.order)
-            self._items[item.order] = old if old is not None and old == item else item
+            item = old if old is not None and old == item else item
+            self._items[item.order] = item
+            if isinstance(item, Ipset) and item.name == known_set(self.family):
+                self.gate = item
         alive = {id(policy) for policy in objects.policies}
         self._cache = {key: value for key, value in self._cache.items() if key[0] in alive}
 
@@ -117,6 +139,7 @@ class _Compilation:
         for pod, ip in self.pods:
             self.by_namespace.setdefault(pod.namespace, []).append((pod, ip))
         self.host = "/32" if family == 4 else "/128"
+        self.problems: set[str] = set()
 
     def _ip(self, pod: Pod) -> str | None:
         return next((ip for ip in pod.ips if (":" in ip) == (self.family == 6)), None)
@@ -135,6 +158,7 @@ class _Compilation:
                 entry.append(_rule(line, "policies: neighbour discovery is no traffic"))
         chains: dict[str, Chain] = {}
         sets: dict[str, Wanted] = {}
+        users: dict[str, NetworkPolicy] = {}
         jumps: dict[str, list[IptablesRule]] = {EGRESS: [], INGRESS: []}
         for pod, ip in local:
             for direction in (EGRESS, INGRESS):
@@ -144,7 +168,9 @@ class _Compilation:
                 for policy in policies:
                     chain, wanted = self._policy(policy, direction)
                     chains[chain.name] = chain
-                    sets.update((w.name, w) for w in wanted)
+                    for one in wanted:
+                        sets[one.name] = one
+                        users.setdefault(one.name, policy)
                 own = self._pod(pod, ip, direction, policies)
                 chains[own.name] = own
                 side = "-s" if direction == EGRESS else "-d"
@@ -153,7 +179,7 @@ class _Compilation:
                 )
         out: list[Item] = []
         if config.hold:
-            known = f"NETPOL-{self.family}-KNOWN"
+            known = known_set(self.family)
             out.append(self._set(known, "hash:ip", [ip for _, ip in local], "policies: pods that are known here"))
             for cidr in config.hold:
                 if (":" in cidr) == (self.family == 6):
@@ -161,7 +187,7 @@ class _Compilation:
                         line = f"{side} {cidr} -m set ! --match-set {known} {word} -j DROP"
                         entry.append(_rule(line, "policies: a pod that is not known yet is held back"))
         entry += jumps[EGRESS] + jumps[INGRESS]
-        out += [self._filled(wanted) for wanted in sets.values()]
+        out += [self._fitting(self._filled(wanted), users[wanted.name]) for wanted in sets.values()]
         out += chains.values()
         out.append(self._chain(ENTRY, entry, "policies: what passes through this node"))
         out.append(self._chain("FORWARD", [_rule(f"-j {ENTRY}", "policies: way into their chains")], "policies"))
@@ -193,7 +219,7 @@ class _Compilation:
             rules.append(_rule(f"-m mark --mark {ALLOWED} -j RETURN", f"{policy} {direction}: allowed"))
         names = ", ".join(str(policy) for policy in policies)
         rules.append(_rule("-j DROP", f"{why} by {names}, none of which allows it"))
-        return self._chain(_POD_CHAIN[direction] + digest(pod.namespace, pod.name), rules, why)
+        return self._chain(pod_chain(pod.namespace, pod.name, direction), rules, why)
 
     def _policy(self, policy: NetworkPolicy, direction: str) -> tuple[Chain, tuple[Wanted, ...]]:
         known = self.cache.get((id(policy), direction))
@@ -201,7 +227,7 @@ class _Compilation:
             return known[1], known[2]
         sets: dict[str, Wanted] = {}
         rules: list[IptablesRule] = []
-        listed: tuple[PolicyRule, ...] = getattr(policy, direction)
+        listed: tuple[PolicyRule, ...] = getattr(policy, direction) if policy.key not in self.config.blinded else ()
         for number, rule in enumerate(listed):
             why = f"{policy} {direction}[{number}]"
             for text in self._matches(policy, rule, direction, sets):
@@ -262,6 +288,17 @@ class _Compilation:
             owner=self.config.owner, why=why,
         )  # fmt: skip
 
+    def _fitting(self, found: Ipset, user: NetworkPolicy) -> Ipset:
+        """The set, and nothing in it if it has no room for all: what a policy does not allow for sure, it does not."""
+        if len(found.entries) <= self.config.set_size:
+            return found
+        what = found.why.removeprefix("policies: ")
+        self.problems.add(
+            f"{user}: {what}: {len(found.entries)} entries, and a set has room for {self.config.set_size}: "
+            "it allows none of them"
+        )
+        return replace(found, entries=())
+
     def _filled(self, wanted: Wanted) -> Ipset:
         peer = wanted.selector
         if wanted.kind == "port":
@@ -283,6 +320,16 @@ class _Compilation:
         pods = peer.pods or Selector()
         ips = [ip for space in spaces for pod, ip in self.by_namespace.get(space, ()) if pods.matches(pod.labels)]
         return self._set(wanted.name, "hash:ip", ips, f"policies: pods {told(peer, wanted.namespace)}")
+
+
+def known_set(family: Family) -> str:
+    """The name of the set of addresses whose pods are known here, and isolated as far as policies say (N19)."""
+    return f"NETPOL-{family}-KNOWN"
+
+
+def pod_chain(namespace: str, name: str, direction: str) -> str:
+    """The name of a pod's chain in one direction."""
+    return _POD_CHAIN[direction] + digest(namespace, name)
 
 
 def policy_chain(policy: NetworkPolicy, direction: str) -> str:

@@ -17,6 +17,7 @@ from netlab.compile.services_ipvs import IpvsProxier
 from netlab.compile.services_nft import NftProxier
 from netlab.compile.walk.world import World
 from netlab.model import Address, HostState
+from netlab.model.beside import beside
 
 Mode = Literal["iptables", "ipvs", "nftables"]
 Proxiers = IptablesProxier | IpvsProxier | NftProxier
@@ -101,27 +102,10 @@ def node_rules(
     state = HostState()
     for family in only if only is not None else families(objects):
         # the agents are two owners, each with its rules in the built-in chains
-        state = merged(state, service_rules(objects, config, mode, family))
+        state = beside(state, service_rules(objects, config, mode, family))
         if policies and objects.policies:
-            state = merged(state, policy_rules(objects, PolicyConfig(node=node.name), family))
+            state = beside(state, policy_rules(objects, PolicyConfig(node=node.name), family))
     return state
-
-
-def merged(a: HostState, b: HostState) -> HostState:
-    """Two owners' values as one kernel would hold them: rules in a built-in chain stand by precedence."""
-    from netlab.model import Chain
-    from netlab.model.iptables import merged as merged_rules
-
-    items = {item.order: item for item in a}
-    for item in b:
-        known = items.get(item.order)
-        if isinstance(item, Chain) and isinstance(known, Chain) and item.builtin:
-            rules = merged_rules(known.rules, (), item.rules)
-            policy = item.policy or known.policy
-            items[item.order] = replace(known, rules=rules, policy=policy)
-        else:
-            items[item.order] = item
-    return HostState(tuple(items[order] for order in sorted(items)))
 
 
 def world(objects: Objects, mode: Mode, family: Family = 4, *, given: ProxyConfig | None = None) -> World:

@@ -178,10 +178,12 @@ class LinuxMachine:
 
         return [device for device, _, _ in packets.devices(name)]
 
-    def become(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    def become(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], files: Mapping[str, str] | None = None
+    ) -> NoReturn:
         from netlab.kernel import commands
 
-        commands.enter_and_exec(name, argv, env)
+        commands.enter_and_exec(name, argv, env, files)
 
     def wireshark(self) -> AbstractContextManager[BinaryIO]:
         from netlab.kernel import commands

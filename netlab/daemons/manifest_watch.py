@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from asyncinotify import Inotify, Mask
 
@@ -48,12 +49,37 @@ class Seen:
     problems: tuple[Problem, ...] = ()
 
 
+class Source(Protocol):
+    """Tells what the cluster is, and again each time that it is another."""
+
+    def watch(self) -> AsyncGenerator[Seen, None]:
+        """At once, and then after each change."""
+
+
+async def told(source: Source, log: logging.Logger) -> AsyncGenerator[Seen, None]:
+    """What a source tells, with every problem in the log when it comes up, and a word when there is none left."""
+    known: frozenset[Problem] = frozenset()
+    changes = source.watch()
+    try:
+        async for seen in changes:
+            problems = frozenset(seen.problems)
+            for problem in sorted(problems - known):
+                log.error("%s", problem)
+            if known and not problems:
+                log.info("all objects make sense again")
+            known = problems
+            yield seen
+    finally:
+        await changes.aclose()
+
+
 class Folder:
     """Manifests in files and folders, folders in them included."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self.paths = tuple(paths)
         self._files: dict[Path, _File] = {}
+        self._last: Objects | None = None
 
     async def watch(self) -> AsyncGenerator[Seen, None]:
         """What is there, at once, and again after each change that is one. InputError if a path is not there."""
@@ -109,7 +135,8 @@ class Folder:
                 if good.setdefault(key, manifest) is not manifest:
                     text = f"{_named(key)} is in {good[key].place()}, too"
                     problems.append(Problem(manifest.place(), text, "remove one of the two; the first counts"))
-        return Seen(objects(good.values()), tuple(problems))
+        self._last = objects(good.values(), self._last)
+        return Seen(self._last, tuple(problems))
 
     def _read(self, file: Path) -> _File:
         stat = file.stat()

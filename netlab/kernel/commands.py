@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple, NoReturn
 
 from netlab.base.errors import InputError, KernelError, MachineError
 from netlab.kernel import netns as namespaces
+from netlab.kernel import syscalls
 
 #: which Debian or Ubuntu package brings a tool
 PACKAGES = {
@@ -90,13 +91,18 @@ def run_in(
     return done
 
 
-def enter_and_exec(netns: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> NoReturn:
-    """Become `argv` in a namespace: same process, same terminal, its exit status is ours. env: added to ours.
+def enter_and_exec(
+    netns: str, argv: Sequence[str], env: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None
+) -> NoReturn:
+    """Become `argv` in a namespace: same process, same terminal, its exit status is ours. env: added to ours; files: by
+    a path of the machine, the file that is seen there instead (as `ip netns exec` does with those of /etc/netns).
 
     Returns only by an error, and then to where the thread was: KernelError without the namespace, MachineError if the
     command is not installed, InputError if it cannot be executed.
     """
     with namespaces.entered(netns):
+        if files:
+            _cover(files)
         become(argv, env)
 
 
@@ -112,6 +118,17 @@ def become(argv: Sequence[str], env: Mapping[str, str] | None = None) -> NoRetur
         raise InputError(f"{argv[0]}: {e.strerror}") from e
     finally:
         signal.signal(signal.SIGPIPE, ours)
+
+
+def _cover(files: Mapping[str, str]) -> None:
+    """Have this process, and what it becomes, see other files at some paths; nobody else does. KernelError."""
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.mount("", "/", syscalls.MS_PRIVATE | syscalls.MS_REC)
+        for path, file in files.items():
+            syscalls.mount(file, os.path.realpath(path), syscalls.MS_BIND)
+    except OSError as e:
+        raise KernelError(f"cannot show {', '.join(files)} of the lab: {e.strerror}", errno_=e.errno or 0) from e
 
 
 @contextlib.contextmanager

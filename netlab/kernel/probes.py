@@ -119,6 +119,18 @@ class NamespaceProbes:
         except OSError as e:
             return _failure(e, started)
 
+    async def exchange(self, netns: str, to: Address, port: int, data: bytes, *, timeout: float) -> bytes | None:
+        """One datagram, and what came back; None if nothing did."""
+        loop = asyncio.get_running_loop()
+        try:
+            with _socket(netns, to.version, socket.SOCK_DGRAM) as sock:
+                async with asyncio.timeout(timeout):
+                    await loop.sock_connect(sock, (str(to), port))
+                    await loop.sock_sendall(sock, data)
+                    return await loop.sock_recv(sock, 65535)
+        except OSError:  # a TimeoutError is one
+            return None
+
     async def http(self, netns: str, to: Address, port: int, *, path: str, timeout: float) -> Answer:
         """One GET; detail is the status, body at most 1 MiB of what came back."""
         started = time.monotonic()

@@ -35,6 +35,32 @@ class Reach(Strict):
         return self
 
 
+class MatrixCheck(Strict):
+    """Who opens a connection to whom: every pair of the places is tried, and only those that are listed may."""
+
+    among: list[str] = Field(min_length=2, description="nodes and containers")
+    tcp: Port = Field(ge=1, le=65535)
+    allowed: dict[str, list[str]] = Field(description="by who asks, whom he reaches; all others he does not")
+
+    @model_validator(mode="after")
+    def _known(self) -> MatrixCheck:
+        strangers = sorted({n for a, bs in self.allowed.items() for n in (a, *bs)} - set(self.among))
+        if strangers:
+            raise ValueError(f"{', '.join(strangers)} in allowed: not listed in among")
+        return self
+
+
+class DnsCheck(Strict):
+    """What a name server answers somebody."""
+
+    from_: str = Field(alias="from", description="the node or container that asks, as its file resolv.conf says")
+    name: str = Field(description="a name, to which its search list is applied; or an address")
+    type: str = Field("A", description="A, AAAA, SRV, CNAME, TXT …; PTR for an address if left out")
+    server: IpAddress | None = Field(None, description="whom it asks; that of its resolv.conf if left out")
+    answers: list[Text] | None = Field(None, description="the data of all records of the answer, in any order")
+    status: Literal["NOERROR", "NXDOMAIN", "REFUSED", "SERVFAIL"] = "NOERROR"
+
+
 class Balance(Strict):
     """Who answers at an address that stands for several, and whether each does so as often as the others."""
 
@@ -162,7 +188,9 @@ class PathCheck(Strict):
     watch: list[str] = Field(default_factory=list, description="more devices to watch: node:device")
 
 
-KINDS = ("reach", "deny", "route", "neighbour", "fdb", "link", "sysctl", "rule", "bgp", "path", "balance")
+KINDS = (
+    "reach", "deny", "route", "neighbour", "fdb", "link", "sysctl", "rule", "bgp", "path", "balance", "dns", "matrix",
+)  # fmt: skip
 
 
 class Check(Strict):
@@ -179,6 +207,8 @@ class Check(Strict):
     rule: RuleCheck | None = None
     bgp: BgpCheck | None = None
     path: PathCheck | None = None
+    dns: DnsCheck | None = None
+    matrix: MatrixCheck | None = None
     balance: Balance | None = None
     within: float = Field(3.0, gt=0, le=120, description="seconds in which it must become true")
     hint: str | None = Field(None, description="what to look at when it fails")

@@ -231,8 +231,12 @@ class Engine:
         return Outcome(record.name, old is None, operations, len(states), len(record.processes), network, plans)
 
     def _put_back(self, lab: Lab, journal: Journal, record: Record) -> None:
-        """Configurations that an exercise has changed, as the lab's file says, and the daemons told."""
+        """Configurations and manifests that an exercise has changed, as the lab's files say, and the daemons told."""
+        from netlab.lab.labfile import followed
+
         for file in lab.topology.files:
+            if followed(file.path) and _text(journal.dir / file.path) != file.content:
+                journal.store(file.path, file.content.encode())
             for entry in record.processes:
                 if entry.get("config") == file.path and _text(journal.dir / file.path) != file.content:
                     journal.store(file.path, file.content.encode())
@@ -377,12 +381,15 @@ class Engine:
 
     def others(self, journal: Journal, record: Record, *, without: Collection[str] = ()) -> dict[str, HostState]:
         """What processes of the lab, but for some, have asked of the network of their nodes, by namespace."""
+        from netlab.model.beside import beside
+
         found: dict[str, HostState] = {}
         for entry in record.processes:
             if "claims" in entry and entry["name"] not in without:
                 state = self.machine.claims(journal.dir / entry["claims"])
                 if len(state):
-                    found[entry["netns"]] = state
+                    known = found.get(entry["netns"])
+                    found[entry["netns"]] = beside(known, state) if known is not None else state
         return found
 
     def keep_running(self, name: str, *, without: Collection[str] = ()) -> None:

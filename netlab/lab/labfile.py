@@ -29,6 +29,11 @@ _ENTRY = re.compile(rb"(?m)^  [a-z0-9][-a-z0-9]*:")
 _NAME = re.compile(rb"(?m)^name:[ \t]+([a-z0-9][-a-z0-9]*)[ \t]*(?:#.*)?$")
 
 
+def followed(path: str) -> bool:
+    """Whether daemons of a lab follow that file of its directory, as they would follow an API server."""
+    return path.startswith(f"{MANIFESTS}/")
+
+
 def search_path() -> list[Path]:
     """Where labs are looked for by name: `labs` here, then the one that netlab comes with."""
     here, ours = Path.cwd() / "labs", Path(netlab.__file__).resolve().parent.parent / "labs"

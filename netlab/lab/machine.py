@@ -100,6 +100,9 @@ class Probes(Protocol):
     async def udp(self, netns: str, to: Address, port: int, *, timeout: float) -> Answer:
         """One datagram, and its answer."""
 
+    async def exchange(self, netns: str, to: Address, port: int, data: bytes, *, timeout: float) -> bytes | None:
+        """One datagram, and what came back; None if nothing did."""
+
     async def http(self, netns: str, to: Address, port: int, *, path: str, timeout: float) -> Answer:
         """One GET; `detail` is the status."""
 
@@ -189,8 +192,10 @@ class Machine(Protocol):
     def devices(self, name: str) -> list[str]:
         """Names of the devices in a namespace."""
 
-    def become(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
-        """Replace this process by a command in a namespace. env: added to ours."""
+    def become(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], files: Mapping[str, str] | None = None
+    ) -> NoReturn:
+        """Replace this process by a command in a namespace. env: added to ours; files: seen at paths of the machine."""
 
     def wireshark(self) -> AbstractContextManager[BinaryIO]:
         """Wireshark, showing the pcapng that is written to the stream. It stays open when the stream is closed."""

@@ -1,22 +1,21 @@
 """What the daemons of a lab will ask of their nodes: computed, since flannel's backends are pure functions of the
-leases, where BGP comes to rest is a pure function of the configurations, and what a proxy makes of Services is one of
-the manifests.
+leases, where BGP comes to rest is a pure function of the configurations, and what a proxy makes of Services, and a
+policy agent of NetworkPolicies, is one of the manifests.
 
 The lab itself does not ask for it (its daemons do, when they have agreed); `explain` and `script` show it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netlab.compile.objects import Node
+from netlab.compile.policies_iptables import PolicyConfig
 from netlab.compile.proxying import ProxyConfig
-from netlab.compile.rules import completed, families_of, local_ips, node_rules
+from netlab.compile.rules import completed, families_of, local_ips, node_rules, policy_rules
 from netlab.lab.resolving.agents import lab_objects
-from netlab.model import Chain, HostState, Item
-from netlab.model.iptables import merged
-from netlab.model.item import Key
+from netlab.model import HostState, Item
+from netlab.model.beside import beside
 from netlab.overlay.backends import Compiler, backend_of
 from netlab.overlay.backends.wireguard import Wireguard
 from netlab.overlay.config import NetworkConfig
@@ -100,23 +99,28 @@ def served_states(lab: Lab) -> dict[str, HostState]:
     return found
 
 
-def beside(state: HostState, other: HostState) -> HostState:
-    """Two owners' values of one namespace together: in a built-in chain, the rules of both in their declared order."""
-    items: dict[Key, Item] = {item.order: item for item in state}
-    for item in other:
-        known = items.get(item.order)
-        if isinstance(item, Chain) and isinstance(known, Chain) and item.builtin:
-            rules = merged(known.rules, (), item.rules)
-            items[item.order] = replace(known, rules=rules, policy=known.policy or item.policy)
-        else:
-            items[item.order] = item
-    return HostState.of(items.values())
+def isolated_states(lab: Lab) -> dict[str, HostState]:
+    """By namespace, what the lab's policy agents will ask for."""
+    spec = lab.file.agents.policyd if lab.file.agents else None
+    if spec is None:
+        return {}
+    objects = lab_objects(lab.topology)
+    found = {}
+    for name in spec.nodes:
+        hold = next((node.pod_cidrs for node in objects.nodes if node.name == name), ())
+        config = PolicyConfig(node=name, hold=hold, bridged=spec.bridged)
+        ips = [*hold, *(ip for pod in objects.pods for ip in pod.ips)]
+        state = HostState()
+        for family in families_of(ips):
+            state = beside(state, policy_rules(objects, config, family))
+        found[lab.topology.netns(name)] = state
+    return found
 
 
 def whole(lab: Lab) -> dict[str, HostState]:
     """The lab's value with that of its daemons."""
     states = dict(lab.states)
-    for asked in (overlay_states(lab), routed_states(lab), served_states(lab)):
+    for asked in (overlay_states(lab), routed_states(lab), served_states(lab), isolated_states(lab)):
         for ns, state in asked.items():
             states[ns] = beside(states[ns], state)
     return states

@@ -406,10 +406,17 @@ class Proxy(Agent):
     )
 
 
+class Policyd(Agent):
+    """netlab policyd: NetworkPolicies."""
+
+    bridged: bool = Field(False, description="pods hang on a bridge, whose packets have to pass iptables")
+
+
 class Agents(Strict):
     """Daemons that follow the lab's manifests."""
 
     proxy: Proxy | None = None
+    policyd: Policyd | None = None
 
 
 Route.model_rebuild()

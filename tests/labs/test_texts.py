@@ -79,6 +79,8 @@ def test_the_text_is_true(name: str, lab_copy: Callable[..., Lab], tmp_path: Pat
         line = re.sub(r"\bnetlab ", f"{shlex.quote(sys.executable)} -m netlab.cli.main ", line)
         assert where == "$" or where in lab.topology.by_name, f"{where} is no place of {name}"
         enter = [] if where == "$" else ["ip", "netns", "exec", lab.topology.netns(where)]
+        if f"files/{where}/resolv.conf" in {file.path for file in lab.topology.files}:
+            enter = [sys.executable, "-m", "netlab.cli.main", "lab", "exec", lab.name, where]
         if line.endswith("&"):
             line = "exec " + line.removesuffix("&")
             waiting.append(subprocess.Popen(["sh", "-c", line], stderr=subprocess.PIPE, text=True, cwd=tmp_path))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from netlab.lab.machine import States
     from netlab.lab.schema import Impair
 
+#: files of a place (`files:` in lab.yaml) that commands in it see in /etc in place of the machine's
+OWN_FILES = ("hosts", "resolv.conf")
 #: seconds between two looks at logs that are followed
 LOOK = 0.2
 
@@ -40,7 +42,8 @@ LOOK = 0.2
 def exec_(lab: str, node: str, command: tuple[str, ...]) -> None:
     """Run a command in the network namespace of a node or container.
 
-    Only the network is the node's: files, users and /sys are the machine's. The exit status is the command's.
+    Only the network is the node's, and its resolv.conf and hosts if lab.yaml has such files of it: all else, users and
+    /sys included, is the machine's. The exit status is the command's.
     """
     _become(lab, node, command[1:] if command[0] == "--" and len(command) > 1 else command, {})
 
@@ -74,8 +77,10 @@ def _become(lab: str, node: str, argv: Sequence[str], env: dict[str, str]) -> No
     e.machine.require_root()
     record = e.record(running_name(lab))
     netns = e.netns_of(record, node)
+    own = e.journal(record.name).dir / "files" / node
+    files = {f"/etc/{name}": str(own / name) for name in OWN_FILES if (own / name).is_file()}
     sys.stdout.flush()
-    e.machine.become(netns, argv, {**env, "NETLAB_LAB": record.name, "NETLAB_NODE": node})
+    e.machine.become(netns, argv, {**env, "NETLAB_LAB": record.name, "NETLAB_NODE": node}, files)
 
 
 # -- logs

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from netlab.base.errors import NetlabError
-from netlab.lab.checks import balance, journey, reach, routing, tables
+from netlab.lab.checks import balance, journey, matrix, reach, routing, tables
 from netlab.lab.checks.result import CannotProbe, Context, NotYet, Result
 from netlab.lab.checkspec import Check
 
@@ -59,6 +59,10 @@ def title(check: Check) -> str:
         return f"{kind} {spec.from_} → {spec.to} {reach.words(spec)}"
     if kind == "path":
         return f"path {spec.probe.from_} → {spec.probe.to} {reach.words(spec.probe)}"
+    if kind == "matrix":
+        return f"matrix of {', '.join(spec.among)} tcp {spec.tcp}"
+    if kind == "dns":
+        return f"dns {spec.from_}: {spec.name} {spec.type}"
     said = spec.model_dump(exclude_none=True, exclude_defaults=True)
     return f"{kind} " + " ".join(str(v) for v in said.values() if not isinstance(v, list | dict))
 
@@ -94,6 +98,12 @@ async def _once(check: Check, context: Context) -> tuple[str, dict[str, Any]]:
         return await reach.reach(check.reach, context), {}
     if check.deny:
         return await reach.deny(check.deny, context), {}
+    if check.matrix:
+        return await matrix.matrix(check.matrix, context), {}
+    if check.dns:
+        from netlab.lab.checks import names  # what it needs of the DNS takes 40 ms to import
+
+        return await names.dns(check.dns, context), {}
     if check.balance:
         return await balance.balance(check.balance, context), {}
     kind = check.kinds[0]

@@ -14,8 +14,8 @@ from netlab.lab.capture.packet import Place
 from netlab.lab.checks.run import title
 from netlab.lab.checkspec import Check
 from netlab.lab.exercises import edits
-from netlab.lab.exercises.spec import CheckRef, ConfigEdit, Edit, Exercise, ExerciseFile, Plug, Stop
-from netlab.lab.labfile import Lab
+from netlab.lab.exercises.spec import CheckRef, ConfigEdit, Edit, Exercise, ExerciseFile, ManifestEdit, Plug, Stop
+from netlab.lab.labfile import MANIFESTS, Lab, followed
 from netlab.model import HostState
 
 FILE, TEXT = "exercise.yaml", "exercise.md"
@@ -67,9 +67,7 @@ class Book:
             if self._process(what).claims:
                 states = {**states, netns: self.lab.whole[netns].stamped(f"lab/{self.lab.name}")}
         for location, kind, change in steps:
-            if isinstance(change, Stop):
-                continue
-            if isinstance(change, ConfigEdit):
+            if isinstance(change, Stop | ConfigEdit | ManifestEdit):
                 continue
             place = self.document.place(location)
             try:
@@ -92,10 +90,15 @@ class Book:
         return [f"{what.on}/{what.process}" for what in stops]
 
     def configs(self, exercise: Exercise | None) -> dict[str, str]:
-        """The configurations of the lab's daemons during the exercise (None: as the lab's file says), by path."""
+        """What the lab's daemons follow during the exercise (None: as the lab's file says), by path: configurations and
+        manifests."""
         read = {process.config for place in self.lab.topology.places for process in place.processes}
-        texts = {file.path: file.content for file in self.lab.topology.files if file.path in read}
+        files = self.lab.topology.files
+        texts = {file.path: file.content for file in files if file.path in read or followed(file.path)}
         for _, _, what in self._edits(exercise) if exercise else ():
+            if isinstance(what, ManifestEdit):
+                path = f"{MANIFESTS}/{what.file}"
+                texts[path] = texts[path].replace(what.replace, what.by, 1) if what.replace else what.content or ""
             if isinstance(what, ConfigEdit):
                 path = self._process(what).config or ""
                 texts[path] = texts[path].replace(what.replace, what.by, 1)
@@ -127,7 +130,7 @@ class Book:
         # by identity: two that are equal word by word are two
         return ("exercises", next(i for i, known in enumerate(self.exercises) if known is exercise))
 
-    def _edits(self, exercise: Exercise) -> Iterator[tuple[Location, str, Edit]]:
+    def _edits(self, exercise: Exercise) -> Iterator[tuple[Location, str, Edit | ManifestEdit]]:
         where = self._location(exercise)
         for i, removal in enumerate(exercise.build.leave_out if exercise.build else []):
             yield (*where, "build", "leave_out", i), "remove", removal
@@ -145,6 +148,8 @@ class Book:
         """Every name of a node or container that the exercise itself says."""
         where = self._location(exercise)
         for location, _, what in self._edits(exercise):
+            if isinstance(what, ManifestEdit):
+                continue
             yield (*location, "on"), what.on
             if isinstance(what, Plug):
                 yield (*location, "far"), Place.parse(what.far).node
@@ -168,6 +173,9 @@ class Book:
                 yield Problem(where, f"exercise {exercise.id!r} is there twice", "give one of them another id")
             seen.add(exercise.id)
             for location, _, what in self._edits(exercise):
+                if isinstance(what, ManifestEdit):
+                    yield from self._manifest_problems(location, what)
+                    continue
                 place = self.lab.topology.by_name.get(what.on)
                 if (
                     isinstance(what, Stop | ConfigEdit)
@@ -196,6 +204,16 @@ class Book:
             where = self.document.place((*location, "replace"))
             count = f"is there {text.count(what.replace)} times" if what.replace in text else "is not there"
             yield Problem(where, f"in the configuration of {what.on}'s {what.process} the text {count}")
+
+    def _manifest_problems(self, location: Location, what: ManifestEdit) -> Iterator[Problem]:
+        texts = {path: text for path, text in self.configs(None).items() if followed(path)}
+        text = texts.get(f"{MANIFESTS}/{what.file}")
+        if text is None:
+            known = [path.partition("/")[2] for path in texts]
+            yield self._unknown((*location, "file"), f"the lab has no manifest {what.file!r}", what.file, known)
+        elif what.replace and text.count(what.replace) != 1:
+            count = f"is there {text.count(what.replace)} times" if what.replace in text else "is not there"
+            yield Problem(self.document.place((*location, "replace")), f"in {what.file} the text {count}")
 
     def _unknown(self, location: Location, message: str, name: str, known: Iterable[str]) -> Problem:
         names = list(known)

@@ -149,6 +149,21 @@ class ConfigEdit(Edit):
     by: str
 
 
+class ManifestEdit(Strict):
+    """A file of the lab's manifests/ has another content, or another text in the place of `replace` (there once)."""
+
+    file: str
+    content: str | None = None
+    replace: str | None = Field(None, min_length=1)
+    by: str = ""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ManifestEdit:
+        if (self.content is None) == (self.replace is None):
+            raise ValueError("say either content or replace (with by)")
+        return self
+
+
 class Remove(Edit):
     """Devices that are not there, with all that hangs on them; a veth pair goes whole. firewall: nor any chain."""
 
@@ -176,6 +191,7 @@ class Break(Strict):
     drop_fdb: DropFdb | None = None
     stop: Stop | None = None
     config: ConfigEdit | None = None
+    manifest: ManifestEdit | None = None
     remove: Remove | None = None
 
     @model_validator(mode="after")
@@ -190,9 +206,9 @@ class Break(Strict):
         return next(kind for kind in EDITS if getattr(self, kind) is not None)
 
     @property
-    def edit(self) -> Edit:
+    def edit(self) -> Edit | ManifestEdit:
         """The edit itself."""
-        edit: Edit = getattr(self, self.kind)
+        edit: Edit | ManifestEdit = getattr(self, self.kind)
         return edit
 
 

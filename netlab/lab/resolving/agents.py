@@ -21,7 +21,7 @@ from netlab.lab.resolving.desk import Desk
 
 #: in the lab's folder, and in its directory of /run/netlab
 FOLDER = "manifests"
-PROXY = "proxy"
+PROXY, POLICYD = "proxy", "policyd"
 
 
 def agents(desk: Desk, spec: schema.Agents, folder: Path) -> None:
@@ -30,6 +30,8 @@ def agents(desk: Desk, spec: schema.Agents, folder: Path) -> None:
     if spec.proxy:
         feature = "ipvs" if spec.proxy.mode == "ipvs" else None
         _agent(desk, PROXY, spec.proxy, _proxy_options(spec.proxy), feature=feature)
+    if spec.policyd:
+        _agent(desk, POLICYD, spec.policyd, ["--bridged"] if spec.policyd.bridged else [])
 
 
 def _manifests(desk: Desk, folder: Path) -> None:

@@ -60,6 +60,14 @@ def test_a_mistake_is_told_and_what_was_there_before_stays(tmp_path: Path) -> No
     assert names(folder.look()) == ["b"]
 
 
+def test_what_says_the_same_is_the_same_object(tmp_path: Path) -> None:
+    put(tmp_path / "a.yaml", service("a", 1))
+    folder = Folder([tmp_path])
+    before = folder.look().objects.services[0]
+    put(tmp_path / "a.yaml", "# a remark\n" + service("a", 1) + "---\n" + service("b", 2))
+    assert folder.look().objects.services[0] is before
+
+
 def test_a_name_that_is_taken_is_told_and_the_first_counts(tmp_path: Path) -> None:
     put(tmp_path / "a.yaml", service("a", 1))
     put(tmp_path / "b.yaml", service("a", 2))

@@ -7,6 +7,8 @@ import os
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +17,7 @@ from netlab.lab.engine import Engine
 from netlab.lab.journal import Journal, JournalUnreadable, running
 from netlab.lab.labfile import Lab
 from netlab.lab.machine import Visitor
+from netlab.model import Chain, HostState, IptablesRule
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fakes import FakeMachine
@@ -255,3 +258,20 @@ def test_a_kernel_that_lacks_what_a_process_needs_is_told_before_anything_is_mad
     with pytest.raises(MachineError, match="no ipvs"):
         engine.up(Lab(path))
     assert machine.namespaces() == set() and running(engine.run_dir) == []
+
+
+def test_two_daemons_of_one_node_are_two(tmp_path: Path) -> None:
+    """What both have asked for is the lab's, and in a chain of the kernel's own the rules of both stand."""
+
+    def of(owner: str, chain: str) -> HostState:
+        builtin = Chain.trusted(4, "filter", "FORWARD", (IptablesRule.of(f"-j {chain}"),), owner, "")
+        return HostState.of([builtin, Chain.trusted(4, "filter", chain, (), owner, "")])
+
+    claims = {"proxy.claims": of("proxy", "KUBE-FORWARD"), "policy.claims": of("policy", "NETPOL-FORWARD")}
+    machine = SimpleNamespace(claims=lambda path: claims[path.name])
+    listed = [{"name": f"n/{file}", "netns": "t.n", "claims": file} for file in claims]
+    found = Engine(cast(Any, machine)).others(
+        cast(Any, SimpleNamespace(dir=tmp_path)), cast(Any, SimpleNamespace(processes=listed))
+    )
+    chains = {chain.name: [rule.args[-1] for rule in chain.rules] for chain in found["t.n"].all(Chain)}
+    assert chains == {"FORWARD": ["NETPOL-FORWARD", "KUBE-FORWARD"], "KUBE-FORWARD": [], "NETPOL-FORWARD": []}

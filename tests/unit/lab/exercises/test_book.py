@@ -89,3 +89,31 @@ def test_a_lab_without_exercises_says_so(tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").write_text(LAB)
     with pytest.raises(InputError, match="lab 't' has no exercises"):
         Book.of(Lab(tmp_path / "lab.yaml"))
+
+
+AGENTS = LAB + "agents: {policyd: {nodes: [a]}}\n"
+
+
+def test_a_manifest_that_an_exercise_changes(tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "x.yaml").write_text("kind: Namespace\nmetadata: {name: one}\n")
+
+    def changed(edit: str) -> Book:
+        (tmp_path / "lab.yaml").write_text(AGENTS)
+        (tmp_path / "exercise.yaml").write_text(WELL.replace("{link_down: {on: a, dev: vethc}}", edit))
+        return Book.of(Lab(tmp_path / "lab.yaml"))
+
+    found = changed("{manifest: {file: x.yaml, replace: one, by: two}}")
+    assert found.configs(found.get("one")) == {"manifests/x.yaml": "kind: Namespace\nmetadata: {name: two}\n"}
+    assert "name: one" in found.configs(None)["manifests/x.yaml"]
+    assert found.states(found.get("one")) == found.lab.states, "no network is another one for that"
+    found = changed("{manifest: {file: x.yaml, content: ''}}")
+    assert found.configs(found.get("one")) == {"manifests/x.yaml": ""}
+    for edit, said in (
+        ("{manifest: {file: y.yaml, content: ''}}", "the lab has no manifest 'y.yaml'"),
+        ("{manifest: {file: x.yaml, replace: three}}", "in x.yaml the text is not there"),
+        ("{manifest: {file: x.yaml, replace: e}}", "in x.yaml the text is there"),
+        ("{manifest: {file: x.yaml}}", "say either content or replace"),
+    ):
+        with pytest.raises(InputError, match=said):
+            changed(edit)

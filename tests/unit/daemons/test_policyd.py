@@ -1,0 +1,116 @@
+"""The policy agent's programme on a kernel that refuses: what is left out, who is told, what is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pytest
+from oracle import worlds
+
+from netlab.base.errors import KernelError
+from netlab.compile.objects import Objects
+from netlab.compile.parse import objects
+from netlab.compile.policies_iptables import PolicyConfig, policy_chain
+from netlab.daemons.policyd.programme import Programme
+from netlab.model import Chain, HostState, Item
+from netlab.model.diff import Op
+
+
+class Picky:
+    """A kernel that refuses chains with a word in them, and can be broken altogether."""
+
+    def __init__(self, word: str) -> None:
+        self.word, self.broken = word, False
+        self.items: dict[object, Item] = {}
+        self.calls: list[str] = []
+
+    def claimed(self) -> HostState:
+        return HostState()
+
+    def apply(self, wanted: HostState) -> list[Op]:
+        self.calls.append("apply")
+        self._judge(wanted)
+        self.items = {item.order: item for item in wanted}
+        return []
+
+    def step(self, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
+        self.calls.append("step")
+        self._judge(new)
+        for item in gone:
+            self.items.pop(item.order, None)
+        self.items |= {item.order: item for item in new}
+        return []
+
+    def counts(self, family: int) -> dict[str, list[int]]:
+        return {i.name: [1] * len(i.rules) for i in self.items.values() if isinstance(i, Chain)}
+
+    def _judge(self, items: Collection[Item] | HostState) -> None:
+        if self.broken:
+            raise KernelError("out of memory")
+        for item in items:
+            if isinstance(item, Chain) and any(self.word in rule.args for rule in item.rules):
+                raise KernelError(f"chain {item.name}: no such match", item=str(item))
+
+
+def world(*protocols: str) -> Objects:
+    policies = [
+        {"kind": "NetworkPolicy", "metadata": {"namespace": "x", "name": p.lower()},
+         "spec": {"podSelector": {}, "ingress": [{"ports": [{"protocol": p, "port": 80}]}]}}
+        for p in protocols
+    ]  # fmt: skip
+    return objects([worlds.node("n1"), *worlds.nine(), *policies])
+
+
+@pytest.fixture
+def kernel() -> Picky:
+    return Picky("sctp")
+
+
+def test_a_policy_that_the_kernel_refuses_isolates_and_allows_nobody(kernel: Picky) -> None:
+    programme = Programme(kernel, PolicyConfig(node="n1"))
+    found = world("TCP", "SCTP")
+    programme.follow(found)
+    (problem,) = programme.problems
+    assert problem.startswith("NetworkPolicy x/sctp: the kernel refuses its rules: ")
+    chains = {i.name: i.rules for i in kernel.items.values() if isinstance(i, Chain)}
+    refused, taken = (policy_chain(p, "ingress") for p in sorted(found.policies, key=lambda p: p.name))
+    assert chains[refused] == () and len(chains[taken]) == 2
+    assert programme.obeyed
+    # it is left out as long as it says the same, and tried when it says something else
+    kernel.calls.clear()
+    programme.follow(found)
+    assert programme.problems and programme.obeyed
+    programme.follow(world("TCP", "UDP"))
+    assert programme.problems == []
+
+
+def test_a_kernel_that_is_broken_is_tried_again(kernel: Picky) -> None:
+    programme = Programme(kernel, PolicyConfig(node="n1"))
+    kernel.broken = True
+    with pytest.raises(KernelError, match="out of memory"):
+        programme.follow(world("TCP"))
+    assert not programme.obeyed and programme.problems == []
+    kernel.broken = False
+    programme.mend()
+    assert programme.obeyed and kernel.items
+
+
+def test_a_change_is_a_step_and_a_look_is_not(kernel: Picky) -> None:
+    programme = Programme(kernel, PolicyConfig(node="n1"))
+    programme.follow(world("TCP"))
+    kernel.calls.clear()
+    programme.follow(world("TCP", "UDP"))
+    assert set(kernel.calls) == {"step"}
+    kernel.calls.clear()
+    programme.follow(world("TCP", "UDP"))
+    assert kernel.calls == []
+    programme.mend()
+    assert kernel.calls == ["apply"]
+
+
+def test_figures_by_rule_and_pod(kernel: Picky) -> None:
+    programme = Programme(kernel, PolicyConfig(node="n1"))
+    programme.follow(world("TCP"))
+    found = {(f.what, f.name, f.rule): f.packets for f in programme.figures() if f.family == 4}
+    assert found[("allowed", "tcp", "0")] == 1 and found[("dropped", "a", "")] == 1
+    assert found[("held", "", "")] == 2  # one rule for each direction
