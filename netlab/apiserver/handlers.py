@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Context:
-    """store, registry of kinds, admission; now: seconds since 1970; watching: how many watches of a resource are under way."""
+    """store, registry of kinds, admission; now: seconds since 1970; watching: watches under way, by resource."""
 
     store: Store
     registry: Registry
