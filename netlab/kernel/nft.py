@@ -20,6 +20,8 @@ from netlab.model.item import Item
 from netlab.model.nft import NftChain, NftElement, NftRule, NftSet, NftTable
 from netlab.model.nftscript import script
 
+#: operations from which on a change that takes the tool for some of it is not left to it as a whole
+MANY = 1000
 #: seconds: a ruleset of 10,000 Services takes some of them
 TIMEOUT = 120
 _IPTABLES = {"raw", "mangle", "nat", "filter", "security"}
@@ -31,8 +33,8 @@ _FAILED = re.compile(r"^/dev/stdin:(\d+):")
 def perform(netns: int, ops: Iterable[Op]) -> None:
     """Carry operations on nftables items out. KernelError names what was refused.
 
-    What `nftwire` understands goes to the kernel as it is, each chain at once; everything else, and before that, by
-    the tool in one transaction. A change of endpoints alone is one transaction.
+    What `nftwire` understands goes to the kernel as it is: a change of endpoints, in one transaction. Anything else is
+    the tool's, in one transaction. Of a large load the tool gets what only it can do, and before the rest.
     """
     by_tool, by_wire = parted(list(ops))
     if by_tool:
@@ -63,8 +65,8 @@ def parted(ops: list[Op]) -> tuple[list[Op], list[nftwire.Unit]]:
             names.add(item.name if isinstance(item, NftChain) else "")
             for units, more in zip((made, said, emptied, removed), found, strict=True):
                 units += more
-    if any(isinstance(op, Delete) or _leads_to(op.item, names) for op in tool):
-        return ops, []
+    if any(isinstance(op, Delete) or _leads_to(op.item, names) for op in tool) or (tool and len(ops) < MANY):
+        return ops, []  # in one transaction
     # elements last of what is said: they lead to chains that then stand
     said.sort(key=lambda unit: isinstance(unit[0].op.item, NftSet))
     return tool, [*made, *said, *emptied, *removed]

@@ -12,10 +12,12 @@ from contract import EXAMPLES, PREFIX, relaxed
 from hypothesis import given, settings
 from strategies import host_states
 
+from netlab.base.errors import MachineError
 from netlab.kernel import netns
 from netlab.kernel.apply import Kernel
 from netlab.kernel.ledger import MemoryLedger
 from netlab.kernel.linux import LinuxBackend
+from netlab.kernel.probe import need
 from netlab.lab.labfile import Lab
 from netlab.lab.scripts import lab_script
 from netlab.model import HostState
@@ -78,6 +80,11 @@ def test_the_script_of_a_lab_gives_the_engines_state(name: str, tmp_path: Path) 
     shutil.copytree(LABS / name, copy.parent)
     copy.write_text((LABS / name / "lab.yaml").read_text().replace(f"name: {name}\n", f"name: {own}\n", 1))
     lab = Lab(copy)
+    for feature in {process.feature for place in lab.topology.places for process in place.processes if process.feature}:
+        try:
+            need(feature)
+        except MachineError as e:
+            pytest.skip(e.message)
     script = tmp_path / "lab.sh"
     script.write_text(lab_script(lab))
     kernel = Kernel(LinuxBackend(iptables=default_variant()), MemoryLedger())

@@ -7,10 +7,18 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from oracle import worlds
+from servicejudge import HAND
 
 from netlab.base.errors import KernelError
+from netlab.compile.parse import objects
+from netlab.compile.rules import completed, proxy_config, service_rules
 from netlab.kernel import netns, nft, nftwire
+from netlab.kernel.apply import Kernel
 from netlab.kernel.commands import run_in
+from netlab.kernel.ledger import MemoryLedger
+from netlab.kernel.linux import LinuxBackend
+from netlab.model import HostState
 from netlab.model.diff import Change, Create, Op
 from netlab.model.nft import NftChain, NftElement, NftRule, NftSet, NftTable
 
@@ -118,3 +126,19 @@ def test_what_does_not_fit_into_one_batch_comes_in_several(
     nft.perform(where, list(map(Create, chains)))
     there = {item.order: item for item in nft.read(where)}
     assert all(there[chain.order] == chain for chain in chains)
+
+
+@pytest.mark.parametrize("name", HAND)
+def test_services_as_a_large_load_has_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ground by the tool and all else by netlink, as with thousands of Services: nothing is then left to do."""
+    monkeypatch.setattr(nft, "MANY", 0)
+    parsed = completed(objects([worlds.node(n) for n in worlds.NODES] + worlds.nine() + HAND[name]))
+    state = service_rules(parsed, proxy_config(parsed, parsed.nodes[0]), "nftables", 4)
+    kernel, where = Kernel(LinuxBackend(), MemoryLedger()), f"nw{os.getpid()}.3"
+    try:
+        kernel.apply(where, "proxy", state)
+        assert kernel.plan_all("proxy", {where: state}) == {}
+        kernel.apply(where, "proxy", HostState())
+        assert nft.read(where) == []
+    finally:
+        netns.delete(where)

@@ -167,7 +167,7 @@ def test_the_proxy_is_killed_and_comes_back_and_no_connection_fails(net: tuple[N
                 f"answers of {letters} alone",
             )  # fmt: skip
     assert load.failures == []
-    assert sum(load.answers.values()) == load.begun > RATE
+    assert sum(load.answers.values()) == load.begun > RATE / 4  # a busy machine begins fewer
 
 
 def test_nothing_is_left_to_do_after_it_was_killed(net: tuple[Net, str, str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from netlab.kernel import nft
 from netlab.kernel.nft import parted
 from netlab.kernel.nftwire import encoded
 from netlab.model.diff import Change, Create, Delete
@@ -66,7 +67,10 @@ def test_ipv6_has_its_own_places_in_a_packet() -> None:
     assert encoded(Create(NftChain(family="ip6", table="t", name="c", rules=rule))) is not None
 
 
-def test_base_chains_tables_and_new_sets_are_the_tool_s_and_elements_come_when_their_chains_are_there() -> None:
+def test_base_chains_tables_and_new_sets_are_the_tool_s_and_elements_come_when_their_chains_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nft, "MANY", 0)
     new = services(("10.0.0.1 . tcp . 80", "goto c"))
     base = NftChain(
         family="ip", table="t", name="nat", type="nat", hook="prerouting", rules=(NftRule("jump services"),)
