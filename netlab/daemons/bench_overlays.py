@@ -33,7 +33,8 @@ from netlab.lab.scripts import lab_script
 UDP_TCP_MIN, UDP_SMALL_MIN, UDP_RTT_MAX, BY_HAND_MIN = 0.12, 2.0, 1.5, 0.9
 #: round trips of one turn, and seconds between two
 PINGS, PING_GAP = 200, 0.005
-#: seconds that a server may say that it is busy
+#: what iperf3 says while its server still puts the last measurement away, and seconds for which it may
+_NOT_YET = ("busy", "unable to receive control message")
 _BUSY = 20.0
 #: payload bytes of the small packets
 SMALL = 64
@@ -226,9 +227,10 @@ def _turn(ends: Ends, seconds: float) -> dict[str, float]:
         while True:
             done = run_in(ends.client, argv, timeout=seconds + 30)
             answer: dict[str, Any] = json.loads(done.stdout or "{}")
-            if "busy" not in str(answer.get("error")) or time.monotonic() > until:
+            said = str(answer.get("error"))
+            if not any(words in said for words in _NOT_YET) or time.monotonic() > until:
                 break
-            time.sleep(0.1)  # the server is still putting the last measurement away
+            time.sleep(0.1)
         if done.returncode or "end" not in answer or "error" in answer:
             raise KernelError(f"iperf3 to {ends.address}: {answer.get('error') or done.stderr.strip()}")
         end: dict[str, Any] = answer["end"]
