@@ -33,6 +33,7 @@ COMMANDS = {
     "rules": Entry("netlab.cli.rules:rules", "Services and policies as rules, and a packet's way through them."),
     "policy": Entry("netlab.cli.policy:policy", "Who reaches whom under NetworkPolicies, and which one decides."),
     "apiserver": Entry("netlab.cli.apiserver:apiserver", "Serve the Kubernetes API, for your own kubectl."),
+    "cni": Entry("netlab.cli.cni:cni", "Attach namespaces by CNI plugins, netlab's or anybody's."),
     "vm": Entry("netlab.cli.vm:vm", "Run a command on another kernel, in a VM over this machine's files."),
     "bench": Entry("netlab.cli.bench:bench", "Measure netlab beside the tools it is compared with."),
     "completion": Entry("netlab.cli.completion:completion", "Print the completion script of your shell."),

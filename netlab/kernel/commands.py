@@ -50,17 +50,18 @@ def run_in(
     argv: Sequence[str],
     *,
     stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
     timeout: float = 30,
     check: bool = False,
 ) -> Completed:
     """Run `argv` in a namespace (a name, an open descriptor, or None for where the thread is) and wait for it.
 
-    timeout: seconds. MachineError if the tool is missing; KernelError if the namespace is, if the tool is not done in
-    time, or, with `check`, if it fails: then with the tool's own words.
+    env: added to ours; timeout: seconds. MachineError if the tool is missing; KernelError if the namespace is, if the
+    tool is not done in time, or, with `check`, if it fails: then with the tool's own words.
     """
     where = contextlib.nullcontext() if netns is None else namespaces.entered(netns)
     # C: messages are parsed. No preexec_fn: subprocess can then vfork, which does not copy our page tables.
-    environment = {**os.environ, "LC_ALL": "C"}
+    environment = {**os.environ, "LC_ALL": "C", **(env or {})}
     try:
         with where:
             process = subprocess.Popen(
