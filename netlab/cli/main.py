@@ -34,6 +34,7 @@ COMMANDS = {
     "policy": Entry("netlab.cli.policy:policy", "Who reaches whom under NetworkPolicies, and which one decides."),
     "apiserver": Entry("netlab.cli.apiserver:apiserver", "Serve the Kubernetes API, for your own kubectl."),
     "cni": Entry("netlab.cli.cni:cni", "Attach namespaces by CNI plugins, netlab's or anybody's."),
+    "image": Entry("netlab.cli.image:image", "Images of containers: list, load, build, pull, remove."),
     "vm": Entry("netlab.cli.vm:vm", "Run a command on another kernel, in a VM over this machine's files."),
     "bench": Entry("netlab.cli.bench:bench", "Measure netlab beside the tools it is compared with."),
     "completion": Entry("netlab.cli.completion:completion", "Print the completion script of your shell."),

@@ -16,8 +16,8 @@ from collections.abc import Collection, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
+from netlab.base import lockedfiles as files
 from netlab.base.addresses import Address, Interface
-from netlab.cni import files
 from netlab.cni.errors import CniError, Code
 from netlab.cni.ranges import RangeSet, pick
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from netlab.cni import files
+from netlab.base import lockedfiles as files
 from netlab.cni.config import Attachment, NetworkList, decode, parse, request
 from netlab.cni.errors import CniError, Code
 from netlab.cni.result import Result, knows

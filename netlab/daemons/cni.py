@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
+from netlab.base import lockedfiles as files
 from netlab.base.errors import KernelError, MachineError
-from netlab.cni import files
 from netlab.cni.errors import CniError, Code
 from netlab.cni.machine import HOST, Owner
 from netlab.cni.plugins import PLUGINS, plugin

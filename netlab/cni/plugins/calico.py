@@ -18,6 +18,7 @@ from pathlib import Path
 
 import orjson
 
+from netlab.base import lockedfiles as files
 from netlab.base.addresses import Address, derived_mac
 from netlab.base.errors import InputError, NetlabError
 from netlab.base.manifests import parse
@@ -26,7 +27,6 @@ from netlab.calico.block import Attribute
 from netlab.calico.fields import Given
 from netlab.calico.ipam import Ipam, NoAddress
 from netlab.calico.objects import Node, Objects, read
-from netlab.cni import files
 from netlab.cni.errors import CniError, Code
 from netlab.cni.machine import HOST, Machine
 from netlab.cni.plugins.owned import Owned

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
+from netlab.base import lockedfiles as files
 from netlab.base.errors import NetlabError
-from netlab.cni import files
 from netlab.cni.config import decode
 from netlab.cni.errors import CniError, Code
 from netlab.cni.machine import Machine
