@@ -109,9 +109,11 @@ class KernelMachine:
         name, ledger = str(owner), self._ledger(path)
         states = ledger.load(name).states
         kernel = self._kernel(path, states)
-        # what is in a namespace that has gone, has gone with it
+        # what is in a namespace that has gone, has gone with it. Where the cable from the host ends nothing is touched:
+        # it goes with its other end, and a path such as /proc/PID/ns/net may be somebody else's by now
         existing = set(kernel.backend.names())
-        kernel.apply_all(name, {ns: HostState() for ns in states if ns in existing})
+        mine = [ns for ns, state in states.items() if ns in existing and not _hangs_on_a_cable(state)]
+        kernel.apply_all(name, {ns: HostState() for ns in mine})
         path.unlink(missing_ok=True)
 
     def missing(self, owner: Owner) -> list[str]:
@@ -191,6 +193,13 @@ def main(name: str | None = None) -> NoReturn:
     sys.stdout.buffer.write(output)
     sys.stdout.flush()
     os._exit(status)
+
+
+def _hangs_on_a_cable(state: HostState) -> bool:
+    """Whether all that was asked for in a container's namespace is on a cable whose other end is on the host."""
+    from netlab.model import Link, Veth
+
+    return any(isinstance(link.kind, Veth) and link.kind.peer_netns == HOST for link in state.all(Link))
 
 
 _STUB = """#!{python} -Es

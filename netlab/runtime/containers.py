@@ -215,8 +215,11 @@ class Runtime:
         try:
             found: dict[str, Any] = orjson.loads((self._directory(name) / "state.json").read_bytes())
         except FileNotFoundError:
-            raise NoContainer(f"there is no container {name}") from None
-        return found
+            if not self._directory(name).is_dir():
+                raise NoContainer(f"there is no container {name}") from None
+            # whoever made it was killed before it could be written down: it is listed, so that it can be removed
+            found = {"image": "", "labels": {}, "log": "", "created": 0.0, "stop": "SIGTERM"}
+        return {"cgroup": f"{self.cgroup}/{name}", **found}
 
     def _argv(self, verb: str) -> list[str]:
         return ["runc", f"--root={self.root / 'runc'}", verb]

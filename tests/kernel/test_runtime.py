@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import re
+import select
 import shutil
 import stat
 import subprocess
@@ -165,6 +167,34 @@ def test_another_process_adopts_what_it_finds(runtime: Runtime) -> None:
     assert pid is not None and processes.send(pid, 9)
     after = runtime.wait("lives", 10)
     assert (after.exit_code, after.started) == (137, before.started)
+
+
+def test_whoever_makes_containers_may_be_killed_anywhere(runtime: Runtime) -> None:
+    """What is left is found, and can be taken away without a trace: see the fixture."""
+    chance = random.Random(11)
+    code = (
+        "import sys; from pathlib import Path; from netlab.runtime.containers import Runtime\n"
+        "from netlab.runtime.images.store import Store; from netlab.runtime.spec import Container\n"
+        "r = Runtime(Path(sys.argv[1]), Store(Path(sys.argv[2])), cgroup=sys.argv[3])\n"
+        "print('ready', flush=True)\n"
+        "for i in range(1000):\n"
+        "    r.create(f'c{i}', Container(image='busybox', command=('sleep', '60')), log=Path(sys.argv[1], 'log'))\n"
+        "    r.start(f'c{i}'); r.stop(f'c{i}', 0); r.remove(f'c{i}')\n"
+    )
+    for _ in range(12):
+        argv = [sys.executable, "-c", code, str(runtime.root), str(runtime.images.root), GROUP]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+            assert process.stdout and process.stdout.readline() == b"ready\n"
+            watched = os.pidfd_open(process.pid)
+            select.select([watched], [], [], chance.uniform(0.0, 0.4))
+            os.close(watched)
+            assert process.poll() is None
+            process.kill()
+        found = runtime.all()
+        assert len(found) <= 1
+        for status in found:
+            runtime.remove(status.id)
+    assert runtime.all() == []
 
 
 def test_a_pod_shares_what_its_sandbox_holds(runtime: Runtime) -> None:

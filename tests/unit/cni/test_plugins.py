@@ -178,6 +178,18 @@ def test_the_namespace_may_be_gone_at_del(world: World) -> None:
     assert world.devices() == {"cni0"} and addresses_in_use(world) == [] and rules(world) == {}
 
 
+def test_a_path_that_is_somebody_elses_by_now_is_left_alone(world: World) -> None:
+    """/proc/PID/ns/net of a container that is gone, and of another that has its number."""
+    net = network(bridge())
+    world.runner.add(net, world.pod("c1"))
+    world.backend.delete("/run/netns/c1")
+    world.backend.create("/run/netns/c1")
+    other = Link(name="eth0", kind=Bridge())
+    world.backend.spaces["/run/netns/c1"][other.order] = other
+    world.runner.delete(net, world.pod("c1"))
+    assert world.backend.read({"/run/netns/c1": HostState()})["/run/netns/c1"].link("eth0") == other
+
+
 def test_flannel_waits_for_its_subnet_and_delegates(world: World) -> None:
     conf = {"type": "flannel", "delegate": {"hairpinMode": True, "isDefaultGateway": True}}
     net = network(conf, name="cbr0")
