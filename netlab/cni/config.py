@@ -21,7 +21,6 @@ from netlab.cni.result import VERSIONS, Result, check_version
 
 #: of a network's name and a container's id
 _NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$")
-#: without a cniVersion a configuration is of 0.1.0, whose results nobody speaks any more
 _SUFFIXES = (".conf", ".conflist", ".json")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
-from netlab.base.errors import NetlabError
+from netlab.base.errors import EXIT_FAILED, EXIT_INPUT, EXIT_MACHINE, NetlabError
 
 
 class Code(IntEnum):
@@ -25,6 +25,14 @@ class Code(IntEnum):
     NO_ADDRESS = 101
     CHECK = 102
     PLUGIN = 103
+    CRASHED = 104
+
+
+#: what the command line ends with, where it is not 1
+_EXIT = {
+    Code.VERSION: EXIT_INPUT, Code.UNSUPPORTED_FIELD: EXIT_INPUT, Code.ENVIRONMENT: EXIT_INPUT,
+    Code.DECODE: EXIT_INPUT, Code.CONFIG: EXIT_INPUT, Code.PLUGIN: EXIT_MACHINE,
+}  # fmt: skip
 
 
 class CniError(NetlabError):
@@ -34,6 +42,7 @@ class CniError(NetlabError):
         super().__init__(message, hint=details or None)
         self.code = int(code)
         self.details = details
+        self.exit_status = {int(c): status for c, status in _EXIT.items()}.get(self.code, EXIT_FAILED)
 
     def as_document(self, version: str) -> dict[str, Any]:
         """The error as a plugin prints it."""

@@ -20,6 +20,8 @@ from netlab.cni.machine import Machine, Owner
 from netlab.cni.result import NEWEST, VERSIONS, Result, check_version, knows
 
 COMMANDS = ("ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION")
+#: the version of a configuration that says none; nobody speaks it any more
+_UNSAID = "0.1.0"
 #: commands about one interface of one container, and whether they need its namespace
 _OF_CONTAINERS = {"ADD": True, "CHECK": True, "DEL": False}
 
@@ -106,7 +108,7 @@ def read(plugin: str, environment: Mapping[str, str], stdin: bytes) -> Call:
         said = "is not set" if not command else f"is {command!r}"
         raise CniError(Code.ENVIRONMENT, f"CNI_COMMAND {said}", f"expected one of {', '.join(COMMANDS)}")
     config = Fields(decode(stdin or b"{}", "standard input"), "standard input")
-    version = config.text("cniVersion") or VERSIONS[0]
+    version = config.text("cniVersion") or _UNSAID
     if command == "VERSION":
         return Call(command=command, plugin=plugin, network="", version=version, config=config)
     check_version(version)

@@ -174,4 +174,4 @@ def said(output: bytes, status: int, kind: str, stderr: str = "") -> bytes:
         data = orjson.loads(output)
         raise CniError(int(data["code"]), f"{kind}: {data['msg']}", str(data.get("details", "")))
     tail = os.linesep.join((stderr or output.decode(errors="replace")).splitlines()[-3:])
-    raise CniError(Code.PLUGIN, f"{kind} ended with status {status} and without a reason", tail)
+    raise CniError(Code.CRASHED, f"{kind} ended with status {status} and without a reason", tail)

@@ -6,8 +6,15 @@ controller. Making them and setting limits is runc's. Facts: cgroups(7), the ker
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
+import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from netlab.base.errors import KernelError
 
 ROOT = Path("/sys/fs/cgroup")
 
@@ -64,6 +71,49 @@ def usage(group: str, root: Path = ROOT) -> Usage:
         pids=_number(root / "pids" / name / "pids.current"),
         oom_kills=_number(root / "memory" / name / "memory.oom_control", "oom_kill"),
     )
+
+
+def make(group: str, root: Path = ROOT) -> Path:
+    """A group that only tells who is in it: whatever a member starts is a member. Its directory."""
+    at = root if unified(root) else root / "pids"
+    made = at / group.lstrip("/")
+    try:
+        made.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise KernelError(f"cgroup {made}: {e.strerror}", errno_=e.errno or 0) from e
+    return made
+
+
+def members(group: str, root: Path = ROOT) -> set[int]:
+    """The numbers of the processes in a group, in whichever hierarchy."""
+    found: set[int] = set()
+    for top in hierarchies(root):
+        with contextlib.suppress(OSError):  # no such group there
+            found |= {int(word) for word in (top / group.lstrip("/") / "cgroup.procs").read_text().split()}
+    return found
+
+
+def kill(group: str, seconds: float) -> None:
+    """KILL whatever is in a group, until it is empty. KernelError if it is not in time."""
+    deadline = time.monotonic() + seconds
+    while found := members(group):
+        fds = {}
+        try:
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    fds[os.pidfd_open(pid)] = pid
+            still = members(group)  # a number that was given to another meanwhile is not in it
+            for fd, pid in fds.items():
+                if pid in still:
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(fd, signal.SIGKILL)
+            for fd in fds:
+                select.select([fd], [], [], max(0.0, min(1.0, deadline - time.monotonic())))
+        finally:
+            for fd in fds:
+                os.close(fd)
+        if time.monotonic() > deadline:
+            raise KernelError(f"cgroup {group}: processes {sorted(members(group))} do not end")
 
 
 def remove(group: str, root: Path = ROOT) -> None:

@@ -111,6 +111,9 @@ class Runtime:
             "--exit-dir", str(directory / "exit"), "--log-path", f"k8s-file:{log}", "--full-attach",
             "--socket-dir-path", str(directory),
         ]  # fmt: skip
+        # a group for conmon and the runc that it starts: who is killed while they are at work leaves them to `remove`
+        monitors = cgroups.make(_monitors(state["cgroup"]))
+        argv = ["sh", "-c", 'echo $$ >"$1" && shift && exec "$@"', "sh", str(monitors / "cgroup.procs"), *argv]
         said = orjson.loads(reported(argv, variable="_OCI_SYNCPIPE", cwd=str(directory), timeout=PATIENCE))
         pid = int(said.get("data", said.get("pid", -1)))
         if pid <= 0:
@@ -193,15 +196,22 @@ class Runtime:
         directory = self._directory(name)
         if not directory.is_dir():
             return
+        state = self._state(name)
+        group = state["cgroup"]
+        if not state.get("init"):  # whoever made it was killed: conmon and runc may still be at work
+            cgroups.kill(_monitors(group), PATIENCE)
+            cgroups.kill(group, PATIENCE)
         if (self.root / "runc" / name).exists():
-            self._runc("delete", "--force", name)
-        with contextlib.suppress(NoContainer):
-            state = self._state(name)
-            for key in ("init", "monitor"):
-                found = _identity(state.get(key))
-                if found is not None:
-                    processes.ended(found, PATIENCE)
-            cgroups.remove(state["cgroup"])
+            with contextlib.nullcontext() if state.get("init") else contextlib.suppress(KernelError):
+                self._runc("delete", "--force", name)
+            shutil.rmtree(self.root / "runc" / name, ignore_errors=True)
+        for key in ("init", "monitor"):
+            found = _identity(state.get(key))
+            if found is not None:
+                processes.ended(found, PATIENCE)
+        for each in (group, _monitors(group)):
+            cgroups.kill(each, PATIENCE)
+            cgroups.remove(each)
         while mounts.unmount(directory / "rootfs"):
             pass
         shutil.rmtree(directory)
@@ -228,6 +238,11 @@ class Runtime:
         done = run_in(None, [*self._argv(verb), *args], timeout=PATIENCE)
         if done.returncode != 0:
             raise KernelError(f"container {args[-1]}: {_reason(done.stderr or done.stdout)}")
+
+
+def _monitors(group: str) -> str:
+    """The group of a container's conmon."""
+    return f"{group}.monitor"
 
 
 def _identity(found: Sequence[int] | None) -> Identity | None:
