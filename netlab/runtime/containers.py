@@ -198,11 +198,14 @@ class Runtime:
             return
         state = self._state(name)
         group = state["cgroup"]
-        if not state.get("init"):  # whoever made it was killed: conmon and runc may still be at work
+        init = _identity(state.get("init"))
+        if init is not None and processes.send(init, signal.SIGKILL):
+            processes.ended(init, PATIENCE)  # runc, which would do the same, looks only ten times a second
+        if init is None:  # whoever made it was killed: conmon and runc may still be at work
             cgroups.kill(_monitors(group), PATIENCE)
             cgroups.kill(group, PATIENCE)
         if (self.root / "runc" / name).exists():
-            with contextlib.nullcontext() if state.get("init") else contextlib.suppress(KernelError):
+            with contextlib.nullcontext() if init else contextlib.suppress(KernelError):
                 self._runc("delete", "--force", name)
             shutil.rmtree(self.root / "runc" / name, ignore_errors=True)
         for key in ("init", "monitor"):
