@@ -103,6 +103,11 @@ def pod_state(workload: Workload, node_netns: str, *, mtu: int = 1500) -> HostSt
     return HostState.of(items)
 
 
+def workload_state(workload: Workload, mtu: int) -> HostState:
+    """The node's end of one pod's cable, and what it takes to answer and to route for it. mtu: the pod's, octets."""
+    return HostState.of(_workload(workload, mtu))
+
+
 def pod_mtu(objects: Objects, mtu: int) -> int:
     """What a pod's packets may have, in octets, on a wire of `mtu`."""
     return mtu - IPIP_OVERHEAD if any(pool.ipip != "Never" for pool in objects.pools) else mtu

@@ -41,6 +41,8 @@ COMMANDS = {
     "kubeconfig": Entry("netlab.cli.server:kubeconfig", "Let a named user speak to a server."),
     "kubectl": Entry("netlab.cli.kubectl:kubectl", "Your kubectl, with a server of this machine."),
     "networkd": Entry("netlab.cli.networkd:networkd", "Make Network objects of the API real in this namespace."),
+    "cni": Entry("netlab.cli.cni:cni", "Attach namespaces by CNI plugins, netlab's or anybody's."),
+    "image": Entry("netlab.cli.image:image", "Images of containers: list, load, build, pull, remove."),
     "vm": Entry("netlab.cli.vm:vm", "Run a command on another kernel, in a VM over this machine's files."),
     "bench": Entry("netlab.cli.bench:bench", "Measure netlab beside the tools it is compared with."),
     "completion": Entry("netlab.cli.completion:completion", "Print the completion script of your shell."),

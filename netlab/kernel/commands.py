@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple, NoReturn
 
@@ -24,6 +26,7 @@ PACKAGES = {
     "iptables-nft-save": "iptables", "iptables-nft-restore": "iptables", "iptables-nft": "iptables",
     "ip6tables-legacy-save": "iptables", "ip6tables-legacy-restore": "iptables", "ip6tables-legacy": "iptables",
     "ip6tables-nft-save": "iptables", "ip6tables-nft-restore": "iptables", "ip6tables-nft": "iptables",
+    "conmon": "conmon", "ldd": "libc-bin", "runc": "runc", "skopeo": "skopeo",
     "conntrack": "conntrack", "ipset": "ipset", "ipvsadm": "ipvsadm", "nft": "nftables", "wg": "wireguard-tools",
     "arping": "iputils-arping", "curl": "curl", "dig": "bind9-dnsutils", "nc": "netcat-openbsd", "nginx": "nginx-light",
     "ping": "iputils-ping", "sysctl": "procps", "tcpdump": "tcpdump", "traceroute": "traceroute",
@@ -51,17 +54,18 @@ def run_in(
     argv: Sequence[str],
     *,
     stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
     timeout: float = 30,
     check: bool = False,
 ) -> Completed:
     """Run `argv` in a namespace (a name, an open descriptor, or None for where the thread is) and wait for it.
 
-    timeout: seconds. MachineError if the tool is missing; KernelError if the namespace is, if the tool is not done in
-    time, or, with `check`, if it fails: then with the tool's own words.
+    env: added to ours; timeout: seconds. MachineError if the tool is missing; KernelError if the namespace is, if the
+    tool is not done in time, or, with `check`, if it fails: then with the tool's own words.
     """
     where = contextlib.nullcontext() if netns is None else namespaces.entered(netns)
     # C: messages are parsed. No preexec_fn: subprocess can then vfork, which does not copy our page tables.
-    environment = {**os.environ, "LC_ALL": "C"}
+    environment = {**os.environ, "LC_ALL": "C", **(env or {})}
     try:
         with where:
             process = subprocess.Popen(
@@ -89,6 +93,40 @@ def run_in(
         said = stderr.strip() or stdout.strip() or f"exit status {done.returncode}"
         raise KernelError(f"{' '.join(argv)}: {said}", item=" ".join(argv))
     return done
+
+
+def reported(argv: Sequence[str], *, variable: str, cwd: str, timeout: float) -> str:
+    """Start a program that leaves a daemon behind, and return the first line that it writes to a pipe of ours.
+
+    variable: the environment variable that tells it the pipe's number. MachineError if the tool is missing, KernelError
+    if it says nothing in time.
+    """
+    read, write = os.pipe()
+    try:
+        try:
+            process = subprocess.Popen(
+                list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                pass_fds=[write], cwd=cwd, env={**os.environ, "LC_ALL": "C", variable: str(write)},
+            )  # fmt: skip
+        except FileNotFoundError:
+            raise missing(argv[0]) from None
+        finally:
+            os.close(write)
+        deadline = time.monotonic() + timeout
+        said = b""
+        while not said.endswith(b"\n") and select.select([read], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            more = os.read(read, 65536)
+            if not more:
+                break
+            said += more
+        # what stays behind is no child of ours: what we have started ends at once
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.1, deadline - time.monotonic()))
+        if not said:
+            raise KernelError(f"{argv[0]} said nothing in {timeout:g} s", item=" ".join(argv))
+        return said.decode(errors="replace")
+    finally:
+        os.close(read)
 
 
 def enter_and_exec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +69,7 @@ class LinuxBackend:
     """Namespaces of this machine.
 
     iptables: `legacy` or `nft`, None if the lab has no chains; nursery: where new namespaces come from;
+    paths: of namespaces that have no name here, where they are called by their path;
     after_operation: called after each single operation, which are then sent one by one: the kill test's hook.
     """
 
@@ -77,17 +78,20 @@ class LinuxBackend:
         *,
         iptables: str | None = None,
         nursery: netns.Nursery | None = None,
+        paths: Collection[str] = (),
         after_operation: Callable[[], None] | None = None,
     ) -> None:
         netns.require_root()
         self._nursery = nursery
+        self._paths = paths
         self.iptables = iptables
         self._after = after_operation
         self._blank: set[str] = set()
         self._born_bare: bool | None = None
 
     def names(self) -> Iterable[str]:
-        return [netns.HERE, *netns.names()]
+        given = [path for path in self._paths if netns.inode(path) is not None]
+        return [netns.HERE, netns.OURS, *netns.names(), *given]
 
     def create(self, name: str) -> None:
         if not self._blank:

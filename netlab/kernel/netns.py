@@ -19,6 +19,8 @@ from netlab.kernel import syscalls
 NETNS_DIR = Path("/run/netns")
 #: stands for the namespace that this process started in, whatever its name: where a daemon works
 HERE = ""
+#: the same, where "" means something else already: to the other end of a cable it is the cable's own namespace
+OURS = "."
 
 _own: int | None = None
 
@@ -56,13 +58,14 @@ def names() -> list[str]:
 def open_fd(name: str) -> int | None:
     """A descriptor of the named namespace, to be closed by the caller; None if there is none.
 
-    A mount point whose namespace was never mounted (a creation cut short) counts as none.
+    A name that begins with a slash is the path of a namespace that somebody else keeps. A mount point whose namespace
+    was never mounted (a creation cut short) counts as none.
     """
-    if name == HERE:
+    if name in (HERE, OURS):
         return os.dup(own())
     try:
         fd = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter of /proc/PID/ns/net
         return None
     if os.fstat(fd).st_dev == os.fstat(own()).st_dev:
         return fd

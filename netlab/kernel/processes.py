@@ -111,6 +111,20 @@ def send(identity: Identity, number: int) -> bool:
     return True
 
 
+def ended(identity: Identity, seconds: float) -> bool:
+    """Whether that very process has ended, or does so within `seconds`."""
+    fd = open_pidfd(identity)
+    if fd is None:
+        return True
+    fds = {fd: identity}
+    try:
+        _wait_and_close(fds, seconds)
+        return not fds
+    finally:
+        for left in fds:
+            os.close(left)
+
+
 def stop(identities: Iterable[Identity], grace: float = 2.0, *, kill_wait: float = 2.0) -> list[Identity]:
     """TERM, `grace` seconds, KILL, `kill_wait` seconds. Those that even so did not end (stuck in the kernel)."""
     fds: dict[int, Identity] = {}

@@ -30,9 +30,10 @@ def unshare(flags: int) -> None:
     _checked(_libc.unshare(flags), f"unshare({flags:#x})")
 
 
-def mount(source: str, target: str, flags: int, fstype: str = "none") -> None:
-    """mount(2) without data."""
-    _checked(_libc.mount(source.encode(), target.encode(), fstype.encode(), flags, None), f"mount {target}")
+def mount(source: str, target: str, flags: int, fstype: str = "none", data: str | None = None) -> None:
+    """mount(2). data: the file system's own options."""
+    options = None if data is None else ctypes.c_char_p(data.encode())
+    _checked(_libc.mount(source.encode(), target.encode(), fstype.encode(), flags, options), f"mount {target}")
 
 
 def umount(target: str, flags: int = MNT_DETACH) -> None:

@@ -28,7 +28,7 @@ TABLES = tuple(BUILTIN)
 CHAIN_NAME_MAX = 28
 
 #: declared order of the jumps out of the built-in chains, by target; what is not listed has 500
-PRECEDENCE = {"cali-": 100, "NETPOL-": 110, "KUBE-": 200, "FLANNEL-": 300, "DOCKER": 400}
+PRECEDENCE = {"cali-": 100, "NETPOL-": 110, "KUBE-": 200, "FLANNEL-": 300, "DOCKER": 400, "CNI-SN-": 450}
 PRECEDENCE_DEFAULT = 500
 
 _ALIASES = {

@@ -1,0 +1,131 @@
+"""Control groups of containers: what the kernel counts in them, in either version, and taking them away.
+
+Which version holds shows by what is mounted at /sys/fs/cgroup: cgroup2 itself, or a directory with a hierarchy for each
+controller. Making them and setting limits is runc's. Facts: cgroups(7), the kernel's cgroup-v1 and cgroup-v2 texts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from netlab.base.errors import KernelError
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """cpu: nanoseconds of processor time; memory: bytes; pids: processes and threads; oom_kills: by the kernel."""
+
+    cpu: int = 0
+    memory: int = 0
+    pids: int = 0
+    oom_kills: int = 0
+
+
+def unified(root: Path = ROOT) -> bool:
+    """Whether version 2 has all controllers."""
+    return (root / "cgroup.controllers").exists()
+
+
+def hierarchies(root: Path = ROOT) -> list[Path]:
+    """The roots of all hierarchies that are mounted."""
+    if unified(root):
+        return [root]
+    return [path for path in sorted(root.iterdir()) if path.is_dir() and not path.is_symlink()] if root.is_dir() else []
+
+
+def _number(path: Path, key: str = "") -> int:
+    """The number of a file, or of its line `key number`; 0 if there is none."""
+    try:
+        text = path.read_text()
+    except OSError:  # a group that is gone, or a controller that the kernel has not
+        return 0
+    for line in text.splitlines():
+        words = line.split()
+        if words and (not key or words[0] == key) and words[-1].isdecimal():
+            return int(words[-1])
+    return 0
+
+
+def usage(group: str, root: Path = ROOT) -> Usage:
+    """What a group has used. group: its path from the root, with a slash in front."""
+    name = group.lstrip("/")
+    if unified(root):
+        at = root / name
+        return Usage(
+            cpu=_number(at / "cpu.stat", "usage_usec") * 1000,
+            memory=_number(at / "memory.current"),
+            pids=_number(at / "pids.current"),
+            oom_kills=_number(at / "memory.events", "oom_kill"),
+        )
+    return Usage(
+        cpu=_number(root / "cpuacct" / name / "cpuacct.usage"),
+        memory=_number(root / "memory" / name / "memory.usage_in_bytes"),
+        pids=_number(root / "pids" / name / "pids.current"),
+        oom_kills=_number(root / "memory" / name / "memory.oom_control", "oom_kill"),
+    )
+
+
+def make(group: str, root: Path = ROOT) -> Path:
+    """A group that only tells who is in it: whatever a member starts is a member. Its directory."""
+    at = root if unified(root) else root / "pids"
+    made = at / group.lstrip("/")
+    try:
+        made.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise KernelError(f"cgroup {made}: {e.strerror}", errno_=e.errno or 0) from e
+    return made
+
+
+def members(group: str, root: Path = ROOT) -> set[int]:
+    """The numbers of the processes in a group, in whichever hierarchy."""
+    found: set[int] = set()
+    for top in hierarchies(root):
+        with contextlib.suppress(OSError):  # no such group there
+            found |= {int(word) for word in (top / group.lstrip("/") / "cgroup.procs").read_text().split()}
+    return found
+
+
+def kill(group: str, seconds: float) -> None:
+    """KILL whatever is in a group, until it is empty. KernelError if it is not in time."""
+    deadline = time.monotonic() + seconds
+    while found := members(group):
+        fds = {}
+        try:
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    fds[os.pidfd_open(pid)] = pid
+            still = members(group)  # a number that was given to another meanwhile is not in it
+            for fd, pid in fds.items():
+                if pid in still:
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(fd, signal.SIGKILL)
+            for fd in fds:
+                select.select([fd], [], [], max(0.0, min(1.0, deadline - time.monotonic())))
+        finally:
+            for fd in fds:
+                os.close(fd)
+        if time.monotonic() > deadline:
+            raise KernelError(f"cgroup {group}: processes {sorted(members(group))} do not end")
+
+
+def remove(group: str, root: Path = ROOT) -> None:
+    """Take a group away in every hierarchy, with its parents as far as they are empty. Groups in use stay."""
+    parts = Path(group.lstrip("/"))
+    for top in hierarchies(root):
+        at = top / parts
+        while at != top:
+            try:
+                at.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:  # others are in it
+                break
+            at = at.parent

@@ -1,0 +1,165 @@
+"""What runc is told, by value; and what the kernel counts, in either cgroup version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netlab.base.errors import InputError
+from netlab.kernel import cgroups
+from netlab.kernel.cgroups import Usage
+from netlab.runtime import spec
+from netlab.runtime.containers import _reason
+from netlab.runtime.images.reference import Reference
+from netlab.runtime.sandbox import Sandbox
+from netlab.runtime.spec import HOST, Container, Limits, Mount, User
+
+PASSWD = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:34:w:/var/www:/bin/false\n"
+GROUP = "root:x:0:\nadm:x:4:www-data\nwww-data:x:34:\n"
+PROCESS = {"Entrypoint": ["/start"], "Cmd": ["-v"], "Env": ["PATH=/bin", "A=1"], "WorkingDir": "/srv"}
+
+
+def told(container: Container, who: User | None = None) -> dict[str, Any]:
+    return spec.document(container, PROCESS, who=who or User(), rootfs="/r", cgroup="/g/c")
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "wanted"),
+    [
+        (None, None, ("/start", "-v")),
+        (None, ("-q",), ("/start", "-q")),
+        (("sh",), None, ("sh",)),
+        (("sh",), ("-c", "x"), ("sh", "-c", "x")),
+        (None, (), ("/start",)),
+    ],
+)
+def test_command_and_arguments(
+    command: tuple[str, ...] | None, args: tuple[str, ...] | None, wanted: tuple[str, ...]
+) -> None:
+    assert spec.command(PROCESS, Container(image="i", command=command, args=args)) == wanted
+    with pytest.raises(InputError, match="no command"):
+        spec.command({}, Container(image="i", args=args if args == () else None))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", User(0, 0)),
+        ("www-data", User(33, 34, (4,))),
+        ("33", User(33, 34, (4,))),
+        ("33:4", User(33, 4)),
+        ("www-data:adm", User(33, 4)),
+        ("1000", User(1000, 0)),
+        ("1000:1001", User(1000, 1001)),
+    ],
+)
+def test_users_by_the_images_own_files(text: str, wanted: User) -> None:
+    assert spec.user(text, PASSWD, GROUP) == wanted
+
+
+@pytest.mark.parametrize("text", ["nobody", "root:nobody"])
+def test_a_user_that_is_not_there(text: str) -> None:
+    with pytest.raises(InputError, match="nobody"):
+        spec.user(text, PASSWD, GROUP)
+
+
+def test_limits_in_the_specifications_words() -> None:
+    assert Limits().as_resources() == {}
+    assert Limits(cpu=250, cpu_request=100, memory=64 << 20, pids=32).as_resources() == {
+        "cpu": {"shares": 102, "quota": 25000, "period": 100000},
+        "memory": {"limit": 64 << 20, "swap": 64 << 20},
+        "pids": {"limit": 32},
+    }
+    assert Limits(cpu=1, cpu_request=0).as_resources()["cpu"] == {"shares": 2, "quota": 1000, "period": 100000}
+
+
+def test_a_container_of_a_pod() -> None:
+    container = Container(
+        image="i", env={"A": "2", "B": "3"}, namespaces={"network": "/n", "ipc": "/i", "uts": "/u", "pid": HOST},
+        hostname="web-0", mounts=(Mount("/host", "/in", True),), read_only=True,
+    )  # fmt: skip
+    document = told(container, User(33, 34, (4,)))
+    assert "hostname" not in document  # the sandbox's
+    assert document["process"]["env"] == ["PATH=/bin", "A=2", "HOSTNAME=web-0", "B=3"]
+    assert document["process"]["cwd"] == "/srv"
+    assert document["process"]["user"] == {"uid": 33, "gid": 34, "additionalGids": [4]}
+    capabilities = document["process"]["capabilities"]
+    assert (
+        isinstance(capabilities, dict) and capabilities["effective"] == [] and "CAP_CHOWN" in capabilities["bounding"]
+    )
+    assert document["root"] == {"path": "/r", "readonly": True}
+    assert document["linux"]["namespaces"] == [
+        {"type": "network", "path": "/n"}, {"type": "ipc", "path": "/i"}, {"type": "uts", "path": "/u"}, {"type": "mount"},
+    ]  # fmt: skip
+    binds = [m for m in document["mounts"] if isinstance(m, dict) and m["type"] == "bind"]
+    assert binds == [{"destination": "/in", "type": "bind", "source": "/host", "options": ["rbind", "rprivate", "ro"]}]
+
+
+def test_a_sandbox_is_a_container_with_namespaces_of_its_own() -> None:
+    one = Sandbox(hostname="web-0", netns="/run/netns/x", sysctls={"net.core.somaxconn": "9"}).as_container()
+    assert one.namespaces == {"network": "/run/netns/x"} and one.hostname == "web-0"
+    linux = told(one)["linux"]
+    assert isinstance(linux, dict) and linux["sysctl"] == {"net.core.somaxconn": "9"}
+    host = Sandbox(hostname="node", netns=HOST, host_pid=True, host_ipc=True).as_container()
+    assert set(host.namespaces) == {"network", "uts", "pid", "ipc"} and host.hostname == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "short"),
+    [
+        ("nginx", "docker.io/library/nginx:latest", "nginx:latest"),
+        ("nginx:1.9.1", "docker.io/library/nginx:1.9.1", "nginx:1.9.1"),
+        ("resouer/ubuntu-bc", "docker.io/resouer/ubuntu-bc:latest", "resouer/ubuntu-bc:latest"),
+        ("k8s.gcr.io/pause:3.1", "k8s.gcr.io/pause:3.1", "k8s.gcr.io/pause:3.1"),
+        ("localhost/x", "localhost/x:latest", "localhost/x:latest"),
+        ("127.0.0.1:5000/a/b:v2", "127.0.0.1:5000/a/b:v2", "127.0.0.1:5000/a/b:v2"),
+        (f"a@sha256:{'0' * 64}", f"docker.io/library/a@sha256:{'0' * 64}", f"a@sha256:{'0' * 64}"),
+    ],
+)
+def test_names_of_images(text: str, whole: str, short: str) -> None:
+    found = Reference.parse(text)
+    assert (str(found), found.short) == (whole, short)
+    assert Reference.parse(short) == found
+
+
+@pytest.mark.parametrize("text", ["", "Nginx", "a b", "a:", "a//b", "a@sha256:12", "a:b:c", "-a", "../x", "x/../y"])
+def test_what_is_no_name(text: str) -> None:
+    with pytest.raises(InputError, match="invalid reference format"):
+        Reference.parse(text)
+
+
+def test_usage_in_both_versions(tmp_path: Path) -> None:
+    one, two = tmp_path / "v1", tmp_path / "v2"
+    for path, text in {
+        one / "memory/g/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+        one / "memory/g/memory.usage_in_bytes": "4096\n",
+        one / "cpuacct/g/cpuacct.usage": "123\n",
+        one / "pids/g/pids.current": "3\n",
+        two / "cgroup.controllers": "cpu memory pids\n",
+        two / "g/memory.events": "low 0\noom 5\noom_kill 2\noom_group_kill 0\n",
+        two / "g/memory.current": "4096\n",
+        two / "g/cpu.stat": "usage_usec 7\nuser_usec 1\n",
+        two / "g/pids.current": "3\n",
+    }.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert cgroups.usage("/g", one) == Usage(cpu=123, memory=4096, pids=3, oom_kills=2)
+    assert cgroups.usage("/g", two) == Usage(cpu=7000, memory=4096, pids=3, oom_kills=2)
+    assert cgroups.usage("/none", one) == cgroups.usage("/none", two) == Usage()
+
+
+def test_groups_are_removed_with_their_empty_parents_and_no_other(tmp_path: Path) -> None:
+    for path in ("cpu/n/pod/c", "memory/n/pod/c", "memory/n/other", "pids"):
+        (tmp_path / path).mkdir(parents=True)
+    cgroups.remove("/n/pod/c", tmp_path)
+    left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*"))
+    assert left == ["cpu", "memory", "memory/n", "memory/n/other", "pids"]
+    cgroups.remove("/n/pod/c", tmp_path)
+
+
+def test_runcs_words_without_the_frame_of_its_log() -> None:
+    said = 'time="2026" level=warning msg="x"\ntime="2026" level=error msg="runc create failed: exec: \\"no\\": not found"\n'
+    assert _reason(said) == 'runc create failed: exec: "no": not found'
+    assert _reason("plain\n") == "plain"
