@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import aiohttp
+import orjson
 
 from netlab.base.errors import NetlabError
 from netlab.client.kubeconfig import ApiConfig
@@ -114,28 +114,28 @@ class RestClient:
             await self._session.close()
             self._session = None
 
-    async def get(self, path: str, **params: str) -> Object:
-        """One object, or whatever else the path has that is JSON. params: of the query."""
-        return await self._json("GET", path, params)
+    async def get(self, path: str, *, accept: str = "", **params: str) -> Object:
+        """One object, or whatever else the path has that is JSON. accept: its form; params: of the query."""
+        return await self._json("GET", path, params, accept=accept)
 
     async def list(self, path: str, *, label_selector: str = "", field_selector: str = "", limit: int = _PAGE,
-                   resource_version: str = "") -> Object:  # fmt: skip
+                   resource_version: str = "", accept: str = "") -> Object:  # fmt: skip
         """The whole list, fetched in pages of `limit`; metadata.resourceVersion is where a watch begins.
 
-        resource_version: "0" is content with what a cache of the server has. ApiError that is `gone` if the list
-        changed too much between two pages.
+        resource_version: "0" is content with what a cache of the server has; accept: the form of the list. ApiError
+        that is `gone` if the list changed too much between two pages.
         """
         params = _present(
             labelSelector=label_selector, fieldSelector=field_selector, limit=str(limit) if limit else "",
             resourceVersion=resource_version,
         )  # fmt: skip
-        whole = await self._json("GET", path, params)
+        whole = await self._json("GET", path, params, accept=accept)
         items = list(whole.get("items") or ())
         page = whole
         while again := (page.get("metadata") or {}).get("continue"):
             # the later pages are of the first one's moment by themselves, and may not name it
             params.pop("resourceVersion", None)
-            page = await self._json("GET", path, params | {"continue": again})
+            page = await self._json("GET", path, params | {"continue": again}, accept=accept)
             items += page.get("items") or ()
         metadata = {k: v for k, v in (page.get("metadata") or {}).items() if k != "continue"}
         return whole | {"items": items, "metadata": metadata}
@@ -163,8 +163,8 @@ class RestClient:
         return await self._json("DELETE", path, {}, {"apiVersion": "v1", "kind": "DeleteOptions", **options})
 
     async def watch(self, path: str, *, resource_version: str, label_selector: str = "", field_selector: str = "",
-                    **params: str) -> AsyncGenerator[WatchEvent, None]:  # fmt: skip
-        """What happens after `resource_version`, for ever, bookmarks included.
+                    accept: str = "", **params: str) -> AsyncGenerator[WatchEvent, None]:  # fmt: skip
+        """What happens after `resource_version`, for ever, bookmarks included. accept: the form of the objects.
 
         That the server ends a watch in good order after a while is not seen by the caller: it is asked anew from the
         last event. ApiError that is `gone` when the server no longer has what happened since: list anew. ApiUnavailable
@@ -175,7 +175,7 @@ class RestClient:
         }  # fmt: skip
         while True:
             began, silent = time.monotonic(), True
-            once = self._watch(path, query | {"resourceVersion": resource_version})
+            once = self._watch(path, query | {"resourceVersion": resource_version}, accept)
             async with aclosing(once):
                 async for event in once:
                     silent = False
@@ -185,7 +185,7 @@ class RestClient:
             if silent and time.monotonic() - began < 1:
                 raise ApiUnavailable(f"{self.config.server} ended a watch of {path} at once")
 
-    async def _watch(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[WatchEvent, None]:
+    async def _watch(self, path: str, query: Mapping[str, str], accept: str) -> AsyncGenerator[WatchEvent, None]:
         """One stream, until the server ends it."""
         request = f"WATCH {path}"
         loop = asyncio.get_running_loop()
@@ -193,7 +193,7 @@ class RestClient:
             # no limit may be running while this generator is at a yield: it would strike whoever consumes it
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(self._timeout):
-                    response = await stack.enter_async_context(self._request("GET", path, query, None, ""))
+                    response = await stack.enter_async_context(self._request("GET", path, query, None, "", accept))
                     if response.status != 200:
                         raise _refusal(await response.read(), response.status, request)
                 keep_alive(response)
@@ -209,17 +209,20 @@ class RestClient:
             raise ApiUnavailable(f"{request}: {self.config.server} went silent") from e
 
     async def _json(self, method: str, path: str, params: Mapping[str, str], body: Any = None,
-                    kind: str = "application/json") -> Object:  # fmt: skip
+                    kind: str = "application/json", accept: str = "") -> Object:  # fmt: skip
         request = f"{method} {path}"
         try:
-            async with asyncio.timeout(self._timeout), self._request(method, path, params, body, kind) as response:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._request(method, path, params, body, kind, accept) as response,
+            ):
                 status, content = response.status, await response.read()
         except TimeoutError as e:
             raise ApiUnavailable(f"{request}: no answer from {self.config.server} in {self._timeout:g} s") from e
         if status >= 300:
             raise _refusal(content, status, request)
         try:
-            data = json.loads(content)
+            data = orjson.loads(content)
         except ValueError as e:
             raise ApiUnavailable(f"{request}: the answer is not JSON: {content[:100]!r}") from e
         if not isinstance(data, dict):
@@ -227,19 +230,21 @@ class RestClient:
         return data
 
     @asynccontextmanager
-    async def _request(self, method: str, path: str, params: Mapping[str, str], body: Any, kind: str
+    async def _request(self, method: str, path: str, params: Mapping[str, str], body: Any, kind: str, accept: str
                        ) -> AsyncGenerator[aiohttp.ClientResponse, None]:  # fmt: skip
         """The one place where something is sent. Transport's faults become ApiUnavailable, here and while reading."""
         if self._session is None:
             connector = aiohttp.TCPConnector(ssl=self._tls or True, limit=0)
             self._session = aiohttp.ClientSession(connector=connector)
         headers = self._headers()
+        if accept:
+            headers["Accept"] = accept
         if body is not None:
             headers["Content-Type"] = kind
         try:
             async with self._session.request(
                 method, self.config.server + path, params=dict(params), headers=headers,
-                data=None if body is None else json.dumps(body).encode(), allow_redirects=False,
+                data=None if body is None else orjson.dumps(body), allow_redirects=False,
                 server_hostname=self.config.server_name or None, timeout=aiohttp.ClientTimeout(total=None),
             ) as response:  # fmt: skip
                 yield response
@@ -277,7 +282,7 @@ def _present(**values: str) -> dict[str, str]:
 
 def _refusal(content: bytes, code: int, request: str) -> ApiError:
     try:
-        status = json.loads(content)
+        status = orjson.loads(content)
     except ValueError:
         status = {"message": f"HTTP {code} {content[:100].decode(errors='replace').strip()}"}
     return ApiError.of(status, code=code, request=request)
@@ -285,7 +290,7 @@ def _refusal(content: bytes, code: int, request: str) -> ApiError:
 
 def _event(line: bytes, request: str) -> WatchEvent:
     try:
-        data = json.loads(line)
+        data = orjson.loads(line)
         event = WatchEvent(str(data["type"]), data["object"])
     except (ValueError, KeyError, TypeError) as e:
         raise ApiUnavailable(f"{request}: this is no event: {line[:100]!r}") from e

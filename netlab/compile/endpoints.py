@@ -1,6 +1,7 @@
-"""Pods and a Service's selector to EndpointSlices: what the controller writes and what a lab's manifests imply.
+"""Pods and a Service's selector to EndpointSlices and Endpoints: what controllers write and a lab's manifests imply.
 
-Facts: staging/src/k8s.io/endpointslice (reconciler.go, utils.go: podToEndpoint, getEndpointPorts), Kubernetes 1.30.
+Facts: staging/src/k8s.io/endpointslice (reconciler.go, utils.go: podToEndpoint, getEndpointPorts), Kubernetes 1.30;
+pkg/controller/endpoint and pkg/controller/endpointslicemirroring.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ from netlab.compile.objects import (
 from netlab.compile.parse import one
 
 MANAGED_BY = "endpointslice-controller.k8s.io"
+MIRRORED_BY = "endpointslicemirroring-controller.k8s.io"
+#: what says of Endpoints that the controller made them
+LABEL_ENDPOINTS_BY, ENDPOINTS_BY = "endpoints.kubernetes.io/managed-by", "endpoint-controller"
+#: what an address of Endpoints says beside itself
+_NAMED: tuple[str, ...] = ("hostname", "nodeName", "targetRef")
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 #: the controller's default for --max-endpoints-per-slice
 SLICE_MAX = 100
 
@@ -103,6 +110,10 @@ def _endpoint(service: Service, pod: Pod, address: str, node: Node | None) -> di
     return endpoint
 
 
+def _port(port: SlicePort) -> dict[str, Any]:
+    return {"name": port.name, "protocol": port.protocol.upper(), "port": port.port}
+
+
 def _slice(
     service: Service, family: int, ports: tuple[SlicePort, ...], endpoints: list[dict[str, Any]]
 ) -> dict[str, Any]:
@@ -123,9 +134,58 @@ def _slice(
             "ownerReferences": [owner],
         },
         "addressType": f"IPv{family}",
-        "ports": [{"name": p.name, "protocol": p.protocol.upper(), "port": p.port} for p in ports],
+        "ports": [_port(p) for p in ports],
         "endpoints": endpoints,
     }
+
+
+def subsets(service: Service, pods: Iterable[Pod]) -> list[dict[str, Any]]:
+    """The subsets of the Endpoints of a Service: its first family only, and no pod that is going.
+
+    One subset for each set of port numbers, addresses in the order of the pods' names.
+    """
+    groups: dict[tuple[SlicePort, ...], dict[str, list[dict[str, Any]]]] = {}
+    for pod in sorted((pod for pod in pods if selects(service, pod)), key=lambda pod: pod.key):
+        address, ports = _address(pod, service.families[0]), endpoint_ports(service, pod)
+        going = pod.terminating and not service.publish_not_ready
+        if address is None or ports is None or going or not (ports or service.headless):
+            continue
+        endpoint = _endpoint(service, pod, address, None)
+        named = {name: endpoint[name] for name in _NAMED if name in endpoint}
+        ready = "addresses" if pod.ready or service.publish_not_ready else "notReadyAddresses"
+        groups.setdefault(ports, {}).setdefault(ready, []).append({"ip": address, **named})
+    return [
+        {**addresses, **({"ports": [_port(p) for p in ports]} if ports else {})} for ports, addresses in groups.items()
+    ]
+
+
+def mirrored(endpoints: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The slices of Endpoints that a person made: one for each subset and family, split at SLICE_MAX endpoints."""
+    meta = endpoints["metadata"]
+    labels = {**(meta.get("labels") or {}), LABEL_SERVICE: meta["name"], LABEL_MANAGED_BY: MIRRORED_BY}
+    notes = {name: value for name, value in (meta.get("annotations") or {}).items() if name != _LAST_APPLIED}
+    owner = {
+        "apiVersion": "v1", "kind": "Endpoints", "name": meta["name"], "uid": meta["uid"], "controller": True,
+        "blockOwnerDeletion": True,
+    }  # fmt: skip
+    head: dict[str, Any] = {
+        "generateName": f"{meta['name']}-", "namespace": meta["namespace"], "labels": labels,
+        "ownerReferences": [owner], **({"annotations": notes} if notes else {}),
+    }  # fmt: skip
+    out: list[dict[str, Any]] = []
+    for subset in endpoints.get("subsets") or ():
+        families: dict[str, list[dict[str, Any]]] = {}
+        for key, ready in (("addresses", True), ("notReadyAddresses", False)):
+            for item in subset.get(key) or ():
+                named = {name: item[name] for name in _NAMED if item.get(name)}
+                endpoint = {"addresses": [item["ip"]], "conditions": {"ready": ready}, **named}
+                families.setdefault("IPv6" if ":" in item["ip"] else "IPv4", []).append(endpoint)
+        ports = [{"name": "", **port} for port in subset.get("ports") or ()]
+        for family, listed in families.items():
+            for at in range(0, len(listed), SLICE_MAX):
+                piece = {"addressType": family, "ports": ports, "endpoints": listed[at : at + SLICE_MAX]}
+                out.append({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": head, **piece})
+    return out
 
 
 def with_slices(objects: Objects) -> Objects:

@@ -1,7 +1,8 @@
 """Composition root of the API server: a store, certificates, sockets, signals.
 
 State in the data directory: `store.db` (with sqlite), `pki/` (the CA, the server's and the admin's certificates, the
-key of tokens). SIGTERM and SIGINT end it: no new connections, watches end, requests under way are answered.
+key of tokens), `admin.conf` (the administrator's kubeconfig). SIGTERM and SIGINT end it: no new connections, watches
+end, requests under way are answered.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -25,6 +27,7 @@ from netlab.apiserver.certs import Authority, token_key
 from netlab.apiserver.server import ApiServer, Settings, runner, tls_context
 from netlab.base.errors import InputError, MachineError
 from netlab.base.notify import notify
+from netlab.client.kubeconfig import load
 from netlab.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -34,13 +37,16 @@ log = logging.getLogger("apiserver")
 
 #: seconds for requests under way when the server ends
 DRAIN = 5.0
+#: the administrator's kubeconfig in the data directory
+ADMIN = "admin.conf"
 #: how many connections may wait to be taken
 BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `netlab apiserver` is given. store: sqlite, etcd or memory; port 0: a free one."""
+    """What `netlab apiserver` is given. store: sqlite, etcd or memory; port 0: a free one; kubeconfig: where else to
+    write the administrator's; controllers: whether somebody makes what admission then insists on."""
 
     data_dir: Path
     store: str = "sqlite"
@@ -53,6 +59,7 @@ class Options:
     service_range: str = "10.96.0.0/12"
     names: tuple[str, ...] = ()
     anonymous: bool = True
+    controllers: bool = False
 
 
 async def open_store(options: Options) -> Store:
@@ -122,7 +129,8 @@ def _addresses(options: Options) -> tuple[list[str], str]:
     return list(dict.fromkeys(names)), reachable
 
 
-def _write_private(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes) -> None:
+    """A file that only its owner reads, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
@@ -166,6 +174,7 @@ async def serve(options: Options) -> Running:
                 issuer="https://kubernetes.default.svc.cluster.local", address=f"{host}:{port}",
                 token_key=token_key(pki), service_range=options.service_range, endpoints=(reachable,), port=port,
                 static=static, anonymous=options.anonymous, audit_log=options.audit_log, authority=authority,
+                accounts_required=options.controllers,
             ))  # fmt: skip
             await server.start()
         except BaseException:
@@ -178,24 +187,51 @@ async def serve(options: Options) -> Running:
     except BaseException:
         sock.close()
         raise
-    if options.kubeconfig is not None:
-        _write_private(options.kubeconfig, kubeconfig(url, authority.pair.cert, cert=admin.cert, key=admin.key))
+    config = kubeconfig(url, authority.pair.cert, cert=admin.cert, key=admin.key)
+    for path in (options.data_dir / ADMIN, options.kubeconfig):
+        if path is not None:
+            write_private(path, config)
     return Running(server, store, http, url, authority)
 
 
-async def _main(options: Options) -> None:
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
+def issue_kubeconfig(data_dir: Path, user: str, groups: Sequence[str], *, server: str = "") -> bytes:
+    """A kubeconfig for a user of the server that has this data directory. server: its URL, if not the administrator's.
+
+    InputError if there is no such server.
+    """
+    admin = data_dir / ADMIN
+    if not (data_dir / "pki" / "ca.key").exists() or not (server or admin.exists()):
+        raise InputError(
+            f"{data_dir} is no data directory of an API server", hint=f"netlab server --data-dir {data_dir} makes one"
+        )
+    authority = Authority.open(data_dir / "pki")
+    pair = authority.issue(user, groups)
+    return kubeconfig(server or load(admin).server, authority.pair.cert, cert=pair.cert, key=pair.key, user=user)
+
+
+def until_told() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    running = await serve(options)
-    log.info("the API server answers on %s", running.url)
-    notify(f"READY=1\nSTATUS=answering on {running.url}")
-    await ended.wait()
+    return ended
+
+
+async def close(running: Running) -> None:
+    """End in good order, if that does not take too long."""
     notify("STOPPING=1")
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(2 * DRAIN):
             await running.aclose()
+
+
+async def _main(options: Options) -> None:
+    ended = until_told()
+    running = await serve(options)
+    log.info("the API server answers on %s", running.url)
+    notify(f"READY=1\nSTATUS=answering on {running.url}")
+    await ended.wait()
+    await close(running)
 
 
 def _allow_connections() -> None:
@@ -207,8 +243,8 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def run(options: Options) -> None:
-    """Be the API server until a signal."""
+def run(options: Options, main: Callable[[Options], Coroutine[Any, Any, None]] = _main) -> None:
+    """Be the API server until a signal. main: what to be more than that."""
     import gc
 
     import uvloop
@@ -218,4 +254,4 @@ def run(options: Options) -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     _allow_connections()
-    uvloop.run(_main(options))
+    uvloop.run(main(options))

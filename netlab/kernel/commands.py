@@ -97,16 +97,21 @@ def enter_and_exec(netns: str, argv: Sequence[str], env: Mapping[str, str] | Non
     command is not installed, InputError if it cannot be executed.
     """
     with namespaces.entered(netns):
-        # Python ignores SIGPIPE, and exec keeps that: `exec … yes | head` would complain
-        ours = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        try:
-            os.execvpe(argv[0], list(argv), {**os.environ, **(env or {})})
-        except FileNotFoundError:
-            raise missing(argv[0]) from None
-        except OSError as e:
-            raise InputError(f"{argv[0]}: {e.strerror}") from e
-        finally:
-            signal.signal(signal.SIGPIPE, ours)
+        become(argv, env)
+
+
+def become(argv: Sequence[str], env: Mapping[str, str] | None = None) -> NoReturn:
+    """The same where the thread is. MachineError, InputError."""
+    # Python ignores SIGPIPE, and exec keeps that: `exec … yes | head` would complain
+    ours = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        os.execvpe(argv[0], list(argv), {**os.environ, **(env or {})})
+    except FileNotFoundError:
+        raise missing(argv[0]) from None
+    except OSError as e:
+        raise InputError(f"{argv[0]}: {e.strerror}") from e
+    finally:
+        signal.signal(signal.SIGPIPE, ours)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,12 @@
 """What pods get beside their account: tolerations (DefaultTolerationSeconds), a priority, a quality of service.
 
-Sources: kubernetes plugin/pkg/admission/{defaulttolerationseconds,priority}, pkg/apis/core/v1/helper/qos.
+Sources: kubernetes plugin/pkg/admission/{defaulttolerationseconds,priority}.
 """
 
 from __future__ import annotations
 
-from netlab.api import Json, status
-from netlab.api.quantity import value as amount
+from netlab.api import status
+from netlab.api.quotas import qos_class
 from netlab.apiserver import objects
 from netlab.apiserver.admission import Attributes, Plugin
 from netlab.apiserver.lister import Lister
@@ -80,18 +80,3 @@ class QualityOfService(Plugin):
     async def mutate(self, a: Attributes) -> None:
         if _is_new_pod(a) and a.obj is not None:
             a.obj.setdefault("status", {})["qosClass"] = qos_class(a.obj["spec"])
-
-
-def qos_class(spec: Json) -> str:
-    """Guaranteed, Burstable or BestEffort."""
-    requested, limited, guaranteed = False, False, True
-    for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
-        resources = container.get("resources") or {}
-        requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
-        for name in ("cpu", "memory"):
-            want, most = amount(requests.get(name, "0")), amount(limits.get(name, "0"))
-            requested, limited = requested or want > 0, limited or most > 0
-            guaranteed = guaranteed and most > 0 and (want == most)
-    if not requested and not limited:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"

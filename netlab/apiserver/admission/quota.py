@@ -1,7 +1,6 @@
 """ResourceQuota: what a namespace may have at most. Usage is taken from status.used and written back with the create.
 
-Source: kubernetes plugin/pkg/admission/resourcequota, pkg/quota/v1/evaluator/core. The quota controller corrects what
-deletions free.
+Source: kubernetes plugin/pkg/admission/resourcequota. The quota controller corrects what deletions free.
 """
 
 from __future__ import annotations
@@ -9,90 +8,16 @@ from __future__ import annotations
 from decimal import Decimal
 
 from netlab.api import Json, status
-from netlab.api.quantity import canonical, format_
+from netlab.api.quantity import canonical
 from netlab.api.quantity import value as amount
+from netlab.api.quotas import COMPUTE, in_scope, text, usage
 from netlab.apiserver import objects
 from netlab.apiserver.admission import Attributes, Plugin
-from netlab.apiserver.admission.pods import qos_class
 from netlab.apiserver.lister import Lister
 from netlab.store.protocol import Conflict, Store
 
 #: tries to write a quota's usage
 TRIES = 10
-_COUNTED = {
-    "Service": "services", "Secret": "secrets", "ConfigMap": "configmaps", "ResourceQuota": "resourcequotas",
-    "ReplicationController": "replicationcontrollers", "PersistentVolumeClaim": "persistentvolumeclaims",
-}  # fmt: skip
-_COMPUTE = ("cpu", "memory", "ephemeral-storage")
-
-
-def usage(group: str, kind: str, plural: str, obj: Json) -> dict[str, Decimal]:
-    """What one object takes of a quota."""
-    one = Decimal(1)
-    found: dict[str, Decimal] = {f"count/{plural}.{group}" if group else f"count/{plural}": one}
-    if group == "" and kind in _COUNTED:
-        found[_COUNTED[kind]] = one
-    spec = obj.get("spec") or {}
-    if (group, kind) == ("", "Service"):
-        ports = Decimal(len(spec.get("ports") or ()))
-        if spec.get("type") == "LoadBalancer":
-            found["services.loadbalancers"] = one
-        if spec.get("type") in ("NodePort", "LoadBalancer"):
-            found["services.nodeports"] = ports
-    elif (group, kind) == ("", "PersistentVolumeClaim"):
-        found["requests.storage"] = amount(((spec.get("resources") or {}).get("requests") or {}).get("storage", "0"))
-    elif (group, kind) == ("", "Pod"):
-        if (obj.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
-            return found
-        found["pods"] = one
-        for field in ("requests", "limits"):
-            for container in spec.get("containers") or ():
-                for name, text in ((container.get("resources") or {}).get(field) or {}).items():
-                    key = f"{field}.{name}"
-                    found[key] = found.get(key, Decimal(0)) + amount(text)
-                    if field == "requests" and name in _COMPUTE:
-                        found[name] = found.get(name, Decimal(0)) + amount(text)
-    return found
-
-
-def in_scope(quota: Json, kind: str, obj: Json) -> bool:
-    """Whether a quota's scopes take an object in."""
-    spec = quota.get("spec") or {}
-    scopes = list(spec.get("scopes") or ())
-    terms = (spec.get("scopeSelector") or {}).get("matchExpressions") or []
-    if (scopes or terms) and kind != "Pod":
-        return False
-    pod = obj.get("spec") or {}
-    for scope in scopes:
-        if not _scope(scope, pod):
-            return False
-    for term in terms:
-        if term.get("scopeName") == "PriorityClass":
-            name = pod.get("priorityClassName")
-            values = term.get("values") or ()
-            match term.get("operator"):
-                case "In":
-                    fits = name in values
-                case "NotIn":
-                    fits = name not in values
-                case "Exists":
-                    fits = bool(name)
-                case _:
-                    fits = not name
-            if not fits:
-                return False
-        elif not _scope(term.get("scopeName", ""), pod):
-            return False
-    return True
-
-
-def _scope(scope: str, pod: Json) -> bool:
-    best_effort = qos_class(pod) == "BestEffort"
-    terminating = pod.get("activeDeadlineSeconds") is not None
-    return {
-        "BestEffort": best_effort, "NotBestEffort": not best_effort, "Terminating": terminating,
-        "NotTerminating": not terminating,
-    }.get(scope, False)  # fmt: skip
 
 
 class ResourceQuotas(Plugin):
@@ -129,7 +54,7 @@ class ResourceQuotas(Plugin):
             if not wanted or a.dry:
                 return
             for n, v in wanted.items():
-                used[n] = format_(amount(used.get(n, "0")) + v, "Ki" if "memory" in n or "storage" in n else "")
+                used[n] = text(n, amount(used.get(n, "0")) + v)
             state["hard"] = {n: canonical(v) for n, v in hard.items()}
             state["used"] = {n: used.get(n, "0") for n in hard}
             try:
@@ -151,17 +76,17 @@ class ResourceQuotas(Plugin):
                 field, _, what = (
                     key.rpartition(".") if key.startswith(("requests.", "limits.")) else ("requests", "", key)
                 )
-                if what in _COMPUTE and what not in (resources.get(field) or {}):
+                if what in COMPUTE and what not in (resources.get(field) or {}):
                     missing.setdefault(key, []).append(container["name"])
         if missing:
-            text = "; ".join(f"{k} for: {','.join(sorted(v))}" for k, v in sorted(missing.items()))
+            which = "; ".join(f"{k} for: {','.join(sorted(v))}" for k, v in sorted(missing.items()))
             pod = a.obj["metadata"].get("name", "")
-            raise status.forbidden("pods", "", pod, f"failed quota: {name}: must specify {text}")
+            raise status.forbidden("pods", "", pod, f"failed quota: {name}: must specify {which}")
 
     @staticmethod
     def _refuse(a: Attributes, name: str, over: list[str], wanted: dict[str, Decimal], used: Json, hard: Json) -> None:
         over = sorted(over)
-        asked = ",".join(f"{n}={format_(wanted[n], 'Ki' if 'memory' in n or 'storage' in n else '')}" for n in over)
+        asked = ",".join(f"{n}={text(n, wanted[n])}" for n in over)
         has = ",".join(f"{n}={used.get(n, '0')}" for n in over)
         most = ",".join(f"{n}={hard[n]}" for n in over)
         r = a.kind.resource
@@ -184,8 +109,7 @@ class ResourceQuotas(Plugin):
                 used = (there.get("status") or {}).get("used") or {}
                 for n, v in took.items():
                     if n in used:
-                        left = max(amount(used[n]) - v, Decimal(0))
-                        used[n] = format_(left, "Ki" if "memory" in n or "storage" in n else "")
+                        used[n] = text(n, max(amount(used[n]) - v, Decimal(0)))
                 try:
                     await self.store.update(key, objects.encode(there), expected=kv.revision)
                 except Conflict:

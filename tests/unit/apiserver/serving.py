@@ -52,12 +52,22 @@ class Answer:
 class Client:
     """One user of the server."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, server: ApiServer, token: str = "admin-token") -> None:
-        self.session, self.url, self.server, self.token = session, url, server, token
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, server: ApiServer, http: web.ServerRunner,
+        token: str = "admin-token",
+    ) -> None:  # fmt: skip
+        self.session, self.url, self.server, self.http, self.token = session, url, server, http, token
 
     def as_(self, token: str) -> Client:
         """The same as another user ("" for nobody)."""
-        return Client(self.session, self.url, self.server, token)
+        return Client(self.session, self.url, self.server, self.http, token)
+
+    def drop(self) -> None:
+        """Break all connections off, watches among them."""
+        assert self.http.server is not None
+        for connection in self.http.server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
 
     def headers(self, more: dict[str, str] | None = None) -> dict[str, str]:
         found = {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -144,7 +154,7 @@ async def serving(**settings: Any) -> AsyncIterator[Client]:
     host, port = http.addresses[0][:2]
     try:
         async with aiohttp.ClientSession() as session:
-            yield Client(session, f"http://{host}:{port}", server)
+            yield Client(session, f"http://{host}:{port}", server, http)
     finally:
         await server.aclose()
         await http.cleanup()

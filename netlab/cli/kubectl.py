@@ -1,0 +1,86 @@
+"""`netlab kubectl`: the kubectl of this machine, with the kubeconfig of a server of this machine.
+
+It fetches nothing: without a kubectl it says what brings one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import click
+
+from netlab.base.errors import InputError, MachineError
+from netlab.cli import output
+from netlab.cli.apiserver import PATH
+
+_VERSIONED = re.compile(r"kubectl[.-]v?1\.(\d+)(\.\d+)?")
+
+
+def find() -> Path | None:
+    """kubectl on the PATH, or the newest of those that have a version in their name (`kubectl.1.33`)."""
+    plain = shutil.which("kubectl")
+    if plain is not None:
+        return Path(plain)
+    found = []
+    for folder in map(Path, os.environ.get("PATH", "").split(os.pathsep)):
+        for file in folder.glob("kubectl[.-]*") if folder.is_dir() else ():
+            match = _VERSIONED.fullmatch(file.name)
+            if match is not None and os.access(file, os.X_OK):
+                found.append((int(match[1]), file))
+    return max(found, default=(0, None), key=lambda f: f[0])[1]
+
+
+def _missing() -> MachineError:
+    return MachineError(
+        "kubectl is not installed",
+        hint="any from 1.27 on will do: apt-get install kubernetes-client (Debian 13), snap install kubectl --classic "
+        "(Ubuntu), or the one file of kubernetes.io/docs/tasks/tools in /usr/local/bin",
+    )
+
+
+def configuration(args: tuple[str, ...], data_dir: Path | None) -> dict[str, str]:
+    """What to add to kubectl's environment: nothing if it is told by itself which server to ask. InputError."""
+    if any(arg == "--kubeconfig" or arg.startswith("--kubeconfig=") for arg in args):
+        return {}
+    if data_dir is not None:
+        admin = data_dir / "admin.conf"
+        if not admin.is_file():
+            raise InputError(f"{admin} is not there", hint=f"start a server: netlab server --data-dir {data_dir}")
+        return {"KUBECONFIG": str(admin)}
+    if os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser().is_file():
+        return {}
+    raise InputError(
+        "nothing says which server to ask",
+        hint="--data-dir DIR (or NETLAB_DATA_DIR) of a running netlab server, or KUBECONFIG, or ~/.kube/config",
+    )
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog=output.examples(
+        "netlab kubectl --data-dir /srv/cluster get namespaces",
+        "export NETLAB_DATA_DIR=/srv/cluster; netlab kubectl apply -f manifests/",
+        "netlab kubectl get --help                      # what follows is kubectl's",
+    ),
+)
+@click.option(
+    "--data-dir", type=PATH, envvar="NETLAB_DATA_DIR", show_envvar=True, metavar="DIR",
+    help="Of the server to ask, as its administrator.",
+)  # fmt: skip
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def kubectl(data_dir: Path | None, args: tuple[str, ...]) -> None:
+    """Run this machine's kubectl with ARGS; its exit status is ours.
+
+    It fetches nothing. Of several things that say which server to ask, the first counts: --kubeconfig among ARGS,
+    --data-dir, KUBECONFIG, ~/.kube/config.
+    """
+    program = find()
+    if program is None:
+        raise _missing()
+    environment = configuration(args, data_dir)
+    from netlab.kernel.commands import become
+
+    become([str(program), *args], environment)

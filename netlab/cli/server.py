@@ -1,0 +1,80 @@
+"""`netlab server`, `netlab controllers`, `netlab kubeconfig`: a cluster's control plane, and who may speak to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from netlab.cli import output
+from netlab.cli.apiserver import PATH, data_dir, options_of, server_options
+
+
+@click.command(
+    epilog=output.examples(
+        "netlab server --data-dir /srv/cluster --kubeconfig ~/.kube/config",
+        "netlab kubectl --data-dir /srv/cluster get namespaces",
+        "netlab server --data-dir /tmp/try --store memory --port 0",
+    ),
+)
+@server_options
+def server(**given: Any) -> None:
+    """Serve the Kubernetes API, and run the controllers that make its objects mean something.
+
+    Namespaces end with all that is in them, what has owners goes with them, every namespace has a service account,
+    quotas are counted, Services have endpoints. There are no nodes: pods stay Pending. It ends by SIGINT or SIGTERM.
+    """
+    options = options_of(given)
+    from netlab.daemons.server import run
+
+    run(options)
+
+
+@click.command(
+    epilog=output.examples(
+        "netlab controllers --kubeconfig /srv/cluster/admin.conf",
+        "netlab controllers --kubeconfig admin.conf --health-port 10257   # /healthz, /readyz, /metrics",
+    ),
+)
+@click.option("--kubeconfig", type=PATH, required=True, metavar="FILE", help="The API server, and as whom to ask.")
+@click.option(
+    "--leader-elect/--no-leader-elect", default=True, show_default=True,
+    help="Of several such processes let one work, by the Lease kube-system/kube-controller-manager.",
+)  # fmt: skip
+@click.option("--health-host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Of /healthz, /metrics.")
+@click.option("--health-port", type=click.IntRange(1, 65535), show_default="none", help="Its port.")
+def controllers(**given: Any) -> None:
+    """Run the controllers against an API server: netlab's, or another that has none of its own.
+
+    It ends by SIGINT or SIGTERM, or when another process has taken the Lease.
+    """
+    from netlab.daemons.controllers import Options, run
+
+    run(Options(**given))
+
+
+@click.command(
+    epilog=output.examples(
+        "netlab kubeconfig jane --group dev --data-dir /srv/cluster -o jane.conf",
+        "kubectl --kubeconfig jane.conf auth whoami",
+        "netlab kubeconfig root --group system:masters --data-dir /srv/cluster",
+    ),
+)
+@click.argument("user")
+@click.option("--group", "groups", multiple=True, metavar="NAME", help="Groups of the user.")
+@data_dir
+@click.option("--server", metavar="URL", default="", help="The server's address. [default: as the administrator's]")
+@click.option("-o", "--output", "file", type=PATH, metavar="FILE", help="Write it here, for its owner alone.")
+def kubeconfig(user: str, groups: tuple[str, ...], data_dir: Path, server: str, file: Path | None) -> None:
+    """Print a kubeconfig for USER of a server on this machine: a client certificate, good for a year.
+
+    What the user may do is for RoleBindings to say; the group system:masters may do anything.
+    """
+    from netlab.daemons.apiserver import issue_kubeconfig, write_private
+
+    config = issue_kubeconfig(data_dir, user, groups, server=server)
+    if file is None:
+        click.echo(config.decode(), nl=False)
+    else:
+        write_private(file, config)
