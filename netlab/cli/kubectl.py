@@ -49,7 +49,8 @@ def configuration(args: tuple[str, ...], data_dir: Path | None) -> dict[str, str
         admin = data_dir / "admin.conf"
         if not admin.is_file():
             raise InputError(f"{admin} is not there", hint=f"start a server: netlab server --data-dir {data_dir}")
-        return {"KUBECONFIG": str(admin)}
+        # kubectl remembers by the server's address what kinds there are: of a server made anew that would be wrong
+        return {"KUBECONFIG": str(admin), "KUBECACHEDIR": str(data_dir / "kubectl-cache")}
     if os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser().is_file():
         return {}
     raise InputError(
@@ -58,11 +59,26 @@ def configuration(args: tuple[str, ...], data_dir: Path | None) -> dict[str, str
     )
 
 
+def in_lab(name: str) -> tuple[str, Path]:
+    """The namespace and the data directory of a lab's API server. InputError."""
+    from netlab.lab.journal import Journal
+
+    record = Journal(name).read(names_only=True)
+    if record is None:
+        raise InputError(f"lab {name!r} is not up", hint=f"netlab lab up {name}")
+    for entry in record.processes:
+        argv = entry["argv"]
+        if {"server", "--data-dir"} <= set(argv):
+            return entry["netns"], Path(argv[argv.index("--data-dir") + 1])
+    raise InputError(f"lab {name!r} has no API server")
+
+
 @click.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog=output.examples(
         "netlab kubectl --data-dir /srv/cluster get namespaces",
         "export NETLAB_DATA_DIR=/srv/cluster; netlab kubectl apply -f manifests/",
+        "netlab kubectl --lab crd-network get networks",
         "netlab kubectl get --help                      # what follows is kubectl's",
     ),
 )
@@ -70,17 +86,22 @@ def configuration(args: tuple[str, ...], data_dir: Path | None) -> dict[str, str
     "--data-dir", type=PATH, envvar="NETLAB_DATA_DIR", show_envvar=True, metavar="DIR",
     help="Of the server to ask, as its administrator.",
 )  # fmt: skip
+@click.option("--lab", metavar="NAME", help="Ask the server of this lab, from the node that it is on.")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
-def kubectl(data_dir: Path | None, args: tuple[str, ...]) -> None:
+def kubectl(data_dir: Path | None, lab: str | None, args: tuple[str, ...]) -> None:
     """Run this machine's kubectl with ARGS; its exit status is ours.
 
     It fetches nothing. Of several things that say which server to ask, the first counts: --kubeconfig among ARGS,
-    --data-dir, KUBECONFIG, ~/.kube/config.
+    --lab, --data-dir, KUBECONFIG, ~/.kube/config.
     """
     program = find()
     if program is None:
         raise _missing()
-    environment = configuration(args, data_dir)
-    from netlab.kernel.commands import become
+    argv = [str(program), *args]
+    from netlab.kernel import commands
 
-    become([str(program), *args], environment)
+    if lab is not None:
+        namespace, data_dir = in_lab(lab)
+        commands.enter_and_exec(namespace, argv, configuration(args, data_dir))
+    else:
+        commands.become(argv, configuration(args, data_dir))

@@ -38,6 +38,7 @@ COMMANDS = {
     "scheduler": Entry("netlab.cli.server:scheduler", "Give pods their nodes, against an API server."),
     "kubeconfig": Entry("netlab.cli.server:kubeconfig", "Let a named user speak to a server."),
     "kubectl": Entry("netlab.cli.kubectl:kubectl", "Your kubectl, with a server of this machine."),
+    "networkd": Entry("netlab.cli.networkd:networkd", "Make Network objects of the API real in this namespace."),
     "vm": Entry("netlab.cli.vm:vm", "Run a command on another kernel, in a VM over this machine's files."),
     "bench": Entry("netlab.cli.bench:bench", "Measure netlab beside the tools it is compared with."),
     "completion": Entry("netlab.cli.completion:completion", "Print the completion script of your shell."),

@@ -23,6 +23,9 @@ from netlab.client.rest import ApiError, ApiUnavailable, Object, WatchEvent
 
 log = logging.getLogger(__name__)
 
+#: seconds between two tries while the kind is not served: its definition may come at any moment, and nobody tells
+UNSERVED = 0.5
+
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -54,7 +57,7 @@ class Reflector:
         """List and watch until cancelled."""
         backoff, reported = Backoff(), ""
         while True:
-            began, trouble = time.monotonic(), ""
+            began, trouble, patience = time.monotonic(), "", LAST
             try:
                 if not self.version:
                     await self._list()
@@ -70,6 +73,8 @@ class Reflector:
                 self.version = ""
                 if not e.gone:
                     trouble = str(e)
+                if e.code == 404:
+                    patience = UNSERVED
             except ApiUnavailable as e:
                 trouble = str(e)
             if trouble and trouble != reported:
@@ -77,7 +82,7 @@ class Reflector:
                 reported = trouble
             if time.monotonic() - began > LAST:
                 backoff.reset()
-            await self._sleep(backoff.next())
+            await self._sleep(min(backoff.next(), patience))
 
     async def _list(self) -> None:
         listed = await self._source.list(self.path, **self._selected)

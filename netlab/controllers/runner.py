@@ -120,10 +120,15 @@ class Runner:
         self._loops: list[_Loop] = []
         self._begun = 0
         self.ready = asyncio.Event()
-        for make in controllers:
-            recorder = Recorder(client, Correlator(str(make.NAME), identity, now=now))
-            self._recorders.append(recorder)
-            self._add(make(Tools(client, self._store, self.kinds, recorder, ca, now)))
+        self._client, self._ca, self._identity, self._now = client, ca, identity, now
+        for controller in controllers:
+            self.add(str(controller.NAME), controller)
+
+    def add(self, name: str, make: Callable[[Tools], Controller]) -> None:
+        """One more, before `run`. name: as which it speaks in events."""
+        recorder = Recorder(self._client, Correlator(name, self._identity, now=self._now))
+        self._recorders.append(recorder)
+        self._add(make(Tools(self._client, self._store, self.kinds, recorder, self._ca, self._now)))
 
     def _store(self, interest: Interest) -> Store:
         informer = self.informers.of(interest)

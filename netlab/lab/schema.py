@@ -290,6 +290,9 @@ class ProcessSpec(Strict):
     env: dict[str, Text] = Field(default_factory=dict)
     notify: bool = Field(False, description="it tells when it is ready (sd_notify), and the lab is not up before")
     routes: Text | None = Field(None, description="the routes of this protocol (bird, bgp, …) are its own, not drift")
+    claims: str | None = Field(
+        None, description="the file in the lab's directory where it keeps what of the node's network is its own"
+    )
     package: str | None = Field(None, description="the Debian package that brings it: the lab needs it to come up")
     program: str | None = Field(None, description="what the package brings, if not the command's first word")
 

@@ -20,17 +20,17 @@ READY = 30.0
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Path]:
-    """`netlab apiserver` over a store in memory; the path of the administrator's kubeconfig."""
+    """`netlab server` over a store in memory; the path of the administrator's kubeconfig."""
     config = tmp_path / "config"
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen(
-        [sys.executable, "-m", "netlab.cli.main", "apiserver", "--data-dir", str(tmp_path / "data"), "--store", "memory",
+        [sys.executable, "-m", "netlab.cli.main", "server", "--data-dir", str(tmp_path / "data"), "--store", "memory",
          "--port", "0", "--kubeconfig", str(config)],
         stdout=log, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
         deadline = time.monotonic() + READY
-        while not config.exists():
+        while b"controllers run" not in (tmp_path / "log").read_bytes():
             assert process.poll() is None, (tmp_path / "log").read_text(encoding="utf-8")
             assert time.monotonic() < deadline, "the server does not get ready"
             time.sleep(0.02)

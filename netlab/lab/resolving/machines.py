@@ -185,5 +185,5 @@ def _processes(desk: Desk, draft: Draft, spec: schema.Machine, path: Location) -
         draft.add("processes", Process(
             name=name, argv=tuple(process.command), restart=process.restart, env=tuple(sorted(process.env.items())),
             notify=process.notify, package=process.package, program=process.program, routes=process.routes,
-            why=desk.why(*path, "processes", name),
+            claims=process.claims, why=desk.why(*path, "processes", name),
         ))  # fmt: skip

@@ -105,7 +105,7 @@ def test_the_newest_kubectl_with_the_server_of_the_data_directory(
     program(programs / "kubectl")
     monkeypatch.setenv("NETLAB_DATA_DIR", str(data))
     assert run("kubectl", "-n", "x", "get", "pods").exit_code == 0
-    ours = {"KUBECONFIG": str(data / "admin.conf")}
+    ours = {"KUBECONFIG": str(data / "admin.conf"), "KUBECACHEDIR": str(data / "kubectl-cache")}
     assert started == [
         ([newest, "get", "pods", "--help"], ours), ([newest, "get", "--kubeconfig=x"], {}), ([newest, "version"], {}),
         ([str(programs / "kubectl"), "-n", "x", "get", "pods"], ours),
