@@ -16,11 +16,13 @@ from prometheus_client.registry import Collector
 from netlab.client.kubeconfig import ApiConfig
 from netlab.client.rest import RestClient
 from netlab.controllers.deployments import Deployments
+from netlab.controllers.disruptions import Disruptions
 from netlab.controllers.endpoints import Endpoints
 from netlab.controllers.endpointslices import EndpointSlices
 from netlab.controllers.garbage import GarbageCollector
 from netlab.controllers.mirroring import EndpointSliceMirroring
 from netlab.controllers.namespaces import NamespaceLifecycle
+from netlab.controllers.nodelife import NodeLifecycle
 from netlab.controllers.quotas import ResourceQuotas
 from netlab.controllers.replicasets import ReplicaSets
 from netlab.controllers.rootca import RootCa
@@ -37,6 +39,7 @@ log = logging.getLogger("controllers")
 CONTROLLERS: tuple[type[Controller], ...] = (
     NamespaceLifecycle, GarbageCollector, ServiceAccounts, TokenSecrets, RootCa, ResourceQuotas, EndpointSlices,
     EndpointSliceMirroring, Endpoints, ReplicaSets, Deployments,
+    Disruptions, NodeLifecycle,
 )  # fmt: skip
 #: namespace and name of the Lease that the leader holds, the original's
 LEASE = ("kube-system", "kube-controller-manager")
