@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from netlab.client.kubeconfig import ApiConfig
 from netlab.client.rest import RestClient
+from netlab.controllers.daemonsets import DaemonSets
 from netlab.controllers.deployments import Deployments
 from netlab.controllers.disruptions import Disruptions
 from netlab.controllers.endpoints import Endpoints
@@ -39,7 +40,7 @@ log = logging.getLogger("controllers")
 CONTROLLERS: tuple[type[Controller], ...] = (
     NamespaceLifecycle, GarbageCollector, ServiceAccounts, TokenSecrets, RootCa, ResourceQuotas, EndpointSlices,
     EndpointSliceMirroring, Endpoints, ReplicaSets, Deployments,
-    Disruptions, NodeLifecycle,
+    Disruptions, NodeLifecycle, DaemonSets,
 )  # fmt: skip
 #: namespace and name of the Lease that the leader holds, the original's
 LEASE = ("kube-system", "kube-controller-manager")
