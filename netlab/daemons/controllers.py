@@ -21,6 +21,7 @@ from netlab.controllers.disruptions import Disruptions
 from netlab.controllers.endpoints import Endpoints
 from netlab.controllers.endpointslices import EndpointSlices
 from netlab.controllers.garbage import GarbageCollector
+from netlab.controllers.jobs import Jobs
 from netlab.controllers.mirroring import EndpointSliceMirroring
 from netlab.controllers.namespaces import NamespaceLifecycle
 from netlab.controllers.nodelife import NodeLifecycle
@@ -40,7 +41,7 @@ log = logging.getLogger("controllers")
 CONTROLLERS: tuple[type[Controller], ...] = (
     NamespaceLifecycle, GarbageCollector, ServiceAccounts, TokenSecrets, RootCa, ResourceQuotas, EndpointSlices,
     EndpointSliceMirroring, Endpoints, ReplicaSets, Deployments,
-    Disruptions, NodeLifecycle, DaemonSets,
+    Disruptions, NodeLifecycle, DaemonSets, Jobs,
 )  # fmt: skip
 #: namespace and name of the Lease that the leader holds, the original's
 LEASE = ("kube-system", "kube-controller-manager")
