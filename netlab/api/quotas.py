@@ -1,6 +1,6 @@
 """What an object takes of a ResourceQuota: admission counts what comes, the controller counts all that is there.
 
-Source: kubernetes pkg/quota/v1/evaluator/core, pkg/apis/core/v1/helper/qos.
+Source: kubernetes pkg/quota/v1/evaluator/core.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from netlab.api import Json
+from netlab.api.qos import qos_class
 from netlab.api.quantity import format_
 from netlab.api.quantity import value as amount
 
@@ -92,18 +93,3 @@ def _scope(scope: str, pod: Json) -> bool:
 def text(name: str, number: Decimal) -> str:
     """An amount of a quota's resource as it is written."""
     return format_(number, "Ki" if "memory" in name or "storage" in name else "")
-
-
-def qos_class(spec: Json) -> str:
-    """Guaranteed, Burstable or BestEffort."""
-    requested, limited, guaranteed = False, False, True
-    for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
-        resources = container.get("resources") or {}
-        requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
-        for name in ("cpu", "memory"):
-            want, most = amount(requests.get(name, "0")), amount(limits.get(name, "0"))
-            requested, limited = requested or want > 0, limited or most > 0
-            guaranteed = guaranteed and most > 0 and (want == most)
-    if not requested and not limited:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"

@@ -14,7 +14,7 @@ from netlab.cli.apiserver import PATH, data_dir, options_of, server_options
 
 @click.command(
     epilog=output.examples(
-        "netlab server --data-dir /srv/cluster --kubeconfig ~/.kube/config",
+        "netlab server --data-dir /srv/cluster --kubeconfig cluster.conf",
         "netlab kubectl --data-dir /srv/cluster get namespaces",
         "netlab server --data-dir /tmp/try --store memory --port 0",
     ),

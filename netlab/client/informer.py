@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from netlab.base.aio import first
@@ -38,14 +38,17 @@ def _same(obj: Object) -> Object:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """Which objects. metadata: only that of them; keep: makes of each object what is to be held of it."""
+    """Which objects. metadata: only that of them; keep: makes of each object what is to be held of it.
+
+    Interests are shared by those who want the same, `keep` included: the same function, not one that does the same.
+    """
 
     resource: Resource
     namespace: str = ""
     label_selector: str = ""
     field_selector: str = ""
     metadata: bool = False
-    keep: Callable[[Object], Object] = field(default=_same, compare=False)
+    keep: Callable[[Object], Object] = _same
 
 
 class Informer:

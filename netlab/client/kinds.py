@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from netlab.client.backoff import Backoff
@@ -22,11 +22,14 @@ log = logging.getLogger(__name__)
 CRDS = Resource("apiextensions.k8s.io/v1", "customresourcedefinitions")
 #: seconds after which discovery is asked without a reason: aggregated APIs come without a CRD
 REFRESH = 30.0
-_KEPT = ("name", "namespace", "uid", "resourceVersion", "ownerReferences", "finalizers", "deletionTimestamp")
+#: of these there are many, and nobody owns them, or is owned by them
+_IGNORED = ("events",)
+#: what is held of an object at least
+KEPT = ("name", "namespace", "uid", "resourceVersion", "ownerReferences", "finalizers", "deletionTimestamp")
 
 
 class KindHandler(Protocol):
-    """Told of the changes of every object, with what it is one of; see `informer.Handler`."""
+    """Told of the changes of every object but events, with what it is one of; see `informer.Handler`."""
 
     def __call__(self, served: Served, old: Object | None, new: Object | None, /) -> None: ...
 
@@ -34,7 +37,7 @@ class KindHandler(Protocol):
 def lean(obj: Object) -> Object:
     """What is held of an object: who it is and whose."""
     metadata = obj["metadata"]
-    return {"metadata": {name: metadata[name] for name in _KEPT if name in metadata}}
+    return {"metadata": {name: metadata[name] for name in KEPT if name in metadata}}
 
 
 def _uid(obj: Object) -> Iterator[str]:
@@ -47,10 +50,16 @@ def _owners(obj: Object) -> Iterator[str]:
 
 
 class Kinds:
-    """`refresh` or `run` fill it. Objects are found by their uid and by that of their owners."""
+    """`refresh` or `run` fill it. Objects are found by their uid and by that of their owners.
 
-    def __init__(self, client: RestClient, informers: Informers, *, sleep: Sleep = asyncio.sleep) -> None:
+    shared: interests of others that keep KEPT, too: these resources are then not watched twice.
+    """
+
+    def __init__(
+        self, client: RestClient, informers: Informers, *, shared: Iterable[Interest] = (), sleep: Sleep = asyncio.sleep
+    ) -> None:
         self._client, self._informers, self._sleep = client, informers, sleep
+        self._shared = {interest.resource: interest for interest in shared}
         self._served: list[Served] = []
         self._by_kind: dict[tuple[str, str], Served] = {}
         self._followed: dict[Served, Informer] = {}
@@ -96,7 +105,8 @@ class Kinds:
             self._by_kind = {(s.resource.api_version, s.kind): s for s in found}
             self._served = distinct(found)
             if self._handlers:
-                await self._follow([s for s in self._served if {"list", "watch", "delete"} <= s.verbs])
+                whole = [s for s in self._served if {"list", "watch", "delete"} <= s.verbs]
+                await self._follow([s for s in whole if s.resource.plural not in _IGNORED])
             self._known.set()
 
     async def wait(self) -> None:
@@ -142,7 +152,8 @@ class Kinds:
                 self._tell(served, obj, None)
         for served in wanted:
             if served not in self._followed:
-                interest = Interest(served.resource, metadata=True, keep=lean)
+                own = Interest(served.resource, metadata=True, keep=lean)
+                interest = self._shared.get(served.resource, own)
                 informer = self._followed[served] = self._informers.of(interest)
                 informer.add_index("uid", _uid)
                 informer.add_index("owner", _owners)

@@ -13,9 +13,8 @@ from netlab.client.resources import key_of, split_key
 from netlab.client.rest import Object
 from netlab.compile.endpoints import MANAGED_BY, slices
 from netlab.compile.objects import LABEL_MANAGED_BY, LABEL_SERVICE, LABEL_ZONE
-from netlab.controllers.serving import SLICES, carry_out, labels_of, parsed, service_key, services_of
+from netlab.controllers.serving import SLICES, labels_of, parsed, service_key, services_of, settle
 from netlab.controllers.shape import LEAN_PODS, NODES, SERVICES, Tools, Watch
-from netlab.controllers.slicing import plan
 
 OURS = Interest(SLICES, label_selector=f"{LABEL_MANAGED_BY}={MANAGED_BY}")
 
@@ -53,5 +52,5 @@ class EndpointSlices:
         nodes = {node["metadata"]["name"]: parsed(node) for node in self._nodes}
         wanted = slices(parsed(service), pods, nodes)
         existing = [p for p in self._slices.find("namespace", namespace) if labels_of(p).get(LABEL_SERVICE) == name]
-        await carry_out(self._client, namespace, plan(existing, wanted))
+        await settle(self._client, key, MANAGED_BY, cached=existing, wanted=wanted)
         return None

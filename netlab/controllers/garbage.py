@@ -57,10 +57,8 @@ class GarbageCollector:
 
     # -- when to look
 
-    def _reasons(self, served: Served, old: Object | None, new: Object | None) -> Iterable[str]:
+    def _reasons(self, _: Served, old: Object | None, new: Object | None) -> Iterable[str]:
         """The uids of those for whom a change may mean something."""
-        if served.resource.plural == "events":
-            return
         if new is not None:
             uid = str(new["metadata"].get("uid", ""))
             if waits_with(new, ORPHAN) or waits_with(new, FOREGROUND) or self._may_be_free(new):

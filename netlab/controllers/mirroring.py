@@ -10,9 +10,8 @@ from netlab.client.resources import split_key
 from netlab.client.rest import Object
 from netlab.compile.endpoints import MIRRORED_BY, mirrored
 from netlab.compile.objects import LABEL_MANAGED_BY, LABEL_SERVICE
-from netlab.controllers.serving import ENDPOINTS, SLICES, carry_out, labels_of, service_key
+from netlab.controllers.serving import ENDPOINTS, SLICES, labels_of, service_key, settle
 from netlab.controllers.shape import SERVICES, Tools, Watch
-from netlab.controllers.slicing import plan
 
 MIRRORS = Interest(SLICES, label_selector=f"{LABEL_MANAGED_BY}={MIRRORED_BY}")
 #: whoever makes both by themselves says so
@@ -37,7 +36,7 @@ class EndpointSliceMirroring:
         endpoints = self._endpoints.get(key)
         wanted = mirrored(endpoints) if endpoints is not None and self._wanted(key, endpoints) else []
         existing = [p for p in self._mirrors.find("namespace", namespace) if labels_of(p).get(LABEL_SERVICE) == name]
-        await carry_out(self._client, namespace, plan(existing, wanted))
+        await settle(self._client, key, MIRRORED_BY, cached=existing, wanted=wanted)
         return None
 
     def _wanted(self, key: str, endpoints: Object) -> bool:

@@ -26,7 +26,7 @@ from netlab.client.reflector import Sleep
 from netlab.client.resources import Served
 from netlab.client.rest import ApiError, ApiUnavailable, Object, RestClient
 from netlab.client.workqueue import WorkQueue
-from netlab.controllers.shape import Controller, Hopeless, Store, Tools, Watch
+from netlab.controllers.shape import LEAN_PODS, Controller, Hopeless, Store, Tools, Watch
 
 log = logging.getLogger("controllers")
 
@@ -115,7 +115,7 @@ class Runner:
     ) -> None:  # fmt: skip
         self._workers = workers
         self.informers = Informers(client, sleep=sleep)
-        self.kinds = Kinds(client, self.informers, sleep=sleep)
+        self.kinds = Kinds(client, self.informers, shared=[LEAN_PODS], sleep=sleep)
         self._recorders: list[Recorder] = []
         self._loops: list[_Loop] = []
         self._begun = 0
@@ -169,6 +169,8 @@ class Runner:
             await self.informers.aclose()
 
     async def _serve(self) -> None:
+        if not self._loops:
+            self.ready.set()
         works = [self.kinds.run(), *(recorder.run() for recorder in self._recorders)]
         works += [self._begin(loop) for loop in self._loops]
         await first(*works)

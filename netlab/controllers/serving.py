@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from netlab.base.errors import InputError
-from netlab.client.resources import Resource, key_of
+from netlab.client.resources import Resource, key_of, split_key
 from netlab.client.rest import ApiError, Object, RestClient
-from netlab.compile.objects import LABEL_SERVICE
+from netlab.compile.objects import LABEL_MANAGED_BY, LABEL_SERVICE
 from netlab.compile.parse import one
-from netlab.controllers.shape import Hopeless, Store
-from netlab.controllers.slicing import Plan
+from netlab.controllers.shape import Hopeless, Store, create_missing
+from netlab.controllers.slicing import plan
 
 SLICES = Resource("discovery.k8s.io/v1", "endpointslices")
 ENDPOINTS = Resource("v1", "endpoints")
@@ -50,15 +50,27 @@ def service_key(old: Object | None, new: Object | None) -> Iterable[str]:
             yield f"{piece['metadata']['namespace']}/{labels_of(piece)[LABEL_SERVICE]}"
 
 
-async def carry_out(client: RestClient, namespace: str, todo: Plan) -> None:
-    """Write what a plan says. What somebody else deleted meanwhile needs no deleting."""
+async def settle(
+    client: RestClient, service: str, managed_by: str, *, cached: Iterable[Object], wanted: list[Object]
+) -> None:
+    """Make the slices of a Service (its key) that are `managed_by` somebody as they should be.
+
+    cached: as the cache has them. It may not have yet what was written a moment ago, and slices have names of chance:
+    so before anything is written, the server is asked which there are.
+    """
+    if not plan(cached, wanted):
+        return
+    namespace, name = split_key(service)
+    selector = f"{LABEL_SERVICE}={name},{LABEL_MANAGED_BY}={managed_by}"
+    listed = await client.list(SLICES.path(namespace), label_selector=selector)
+    todo = plan(listed["items"], wanted)
     for piece in todo.create:
-        await client.create(SLICES.path(namespace), piece)
+        await create_missing(client, SLICES.path(namespace), piece)
     for piece in todo.update:
         await client.replace(SLICES.path(namespace, piece["metadata"]["name"]), piece)
     for piece in todo.delete:
         try:
             await client.delete(SLICES.path(namespace, piece["metadata"]["name"]), uid=piece["metadata"]["uid"])
         except ApiError as e:
-            if e.code != 404:
+            if e.code != 404:  # somebody else was quicker
                 raise

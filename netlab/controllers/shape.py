@@ -9,7 +9,7 @@ from typing import Protocol
 
 from netlab.base.errors import NetlabError
 from netlab.client.informer import Interest
-from netlab.client.kinds import Kinds
+from netlab.client.kinds import KEPT, Kinds
 from netlab.client.resources import Resource, Served, key_of
 from netlab.client.rest import ApiError, Object, RestClient
 
@@ -119,8 +119,7 @@ def _port(port: Object) -> Object:
     return {name: port[name] for name in ("name", "containerPort", "protocol") if name in port}
 
 
-_POD_METADATA = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences", "creationTimestamp",
-                 "deletionTimestamp", "deletionGracePeriodSeconds", "finalizers")  # fmt: skip
+_POD_METADATA = (*KEPT, "labels", "creationTimestamp", "deletionGracePeriodSeconds")
 _POD_SPEC = ("nodeName", "hostname", "subdomain", "hostNetwork", "affinity", "tolerations")
 _POD_STATUS = ("phase", "podIP", "podIPs", "startTime")
 #: annotations that say something to controllers: what a pod's end costs, which part of a Job it is

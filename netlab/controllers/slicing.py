@@ -24,6 +24,10 @@ class Plan:
     update: list[Object] = field(default_factory=list)
     delete: list[Object] = field(default_factory=list)
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.create or self.update or self.delete)
+
 
 def plan(existing: Iterable[Object], wanted: Iterable[Object]) -> Plan:
     """From the slices that are there to those that should be. wanted: of the same Service, without names."""

@@ -65,11 +65,11 @@ def fits(expected: str, output: str) -> bool:
 @pytest.mark.parametrize("name", TEXTS)
 def test_the_text_is_true(name: str, lab_copy: Callable[..., Lab], tmp_path: Path) -> None:
     text = (LABS / name / "exercise.md").read_text()
-    missing = missing_programs(Lab(LABS / name / "lab.yaml").topology)
-    if missing:
-        pytest.skip(f"needs {' and '.join(program for program, _ in missing)}")
+    missing = [program for program, _ in missing_programs(Lab(LABS / name / "lab.yaml").topology)]
     if "netlab kubectl " in text and shutil.which("kubectl") is None:
-        pytest.skip("needs kubectl: netlab kubectl says what brings it")
+        missing.append("kubectl")
+    if missing:
+        pytest.skip(f"needs {' and '.join(missing)}")
     store = re.search(rf"^\$ netlab lab up {name} --store (\w+)$", text, re.MULTILINE)
     lab = lab_copy(name, store=store[1] if store else None)
     waiting: list[subprocess.Popen[str]] = []

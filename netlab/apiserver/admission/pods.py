@@ -1,12 +1,12 @@
 """What pods get beside their account: tolerations (DefaultTolerationSeconds), a priority, a quality of service.
 
-Sources: kubernetes plugin/pkg/admission/{defaulttolerationseconds,priority}.
+Sources: kubernetes plugin/pkg/admission/{defaulttolerationseconds,priority}, pkg/apis/core/v1/helper/qos.
 """
 
 from __future__ import annotations
 
 from netlab.api import status
-from netlab.api.quotas import qos_class
+from netlab.api.qos import qos_class
 from netlab.apiserver import objects
 from netlab.apiserver.admission import Attributes, Plugin
 from netlab.apiserver.lister import Lister

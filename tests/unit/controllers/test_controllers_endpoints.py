@@ -14,12 +14,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from world import PODS, SERVICES, World, in_world, until
 
 from netlab.client.rest import Object
-from netlab.compile.endpoints import SLICE_MAX
+from netlab.compile.endpoints import MANAGED_BY, SLICE_MAX, slices
 from netlab.controllers.endpoints import Endpoints
 from netlab.controllers.endpointslices import EndpointSlices
 from netlab.controllers.garbage import GarbageCollector
 from netlab.controllers.mirroring import EndpointSliceMirroring
-from netlab.controllers.serving import ENDPOINTS, SLICES
+from netlab.controllers.serving import ENDPOINTS, SLICES, parsed, settle
 from netlab.controllers.slicing import plan
 
 ONLY = (EndpointSlices, EndpointSliceMirroring, Endpoints, GarbageCollector)
@@ -116,6 +116,17 @@ def test_they_end_with_their_service_and_are_mended() -> None:
         await until(none)
 
     in_world(test, ONLY)
+
+
+def test_a_cache_that_is_behind_makes_no_second_slice() -> None:
+    async def test(w: World) -> None:
+        made = await service(w)
+        wanted = slices(parsed(made), [])
+        for _ in range(2):
+            await settle(w.client, "default/web", MANAGED_BY, cached=[], wanted=wanted)
+        assert len(await slices_of(w)) == 1
+
+    in_world(test, ())
 
 
 def test_a_headless_service_without_ports() -> None:
