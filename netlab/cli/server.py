@@ -11,6 +11,11 @@ import click
 from netlab.cli import output
 from netlab.cli.apiserver import PATH, data_dir, options_of, server_options
 
+_controllers = click.option(
+    "--controllers", "chosen", metavar="NAMES", default="*", show_default=True,
+    help="Which controllers run: *,-job-controller for all but that one.",
+)  # fmt: skip
+
 
 @click.command(
     epilog=output.examples(
@@ -23,17 +28,19 @@ from netlab.cli.apiserver import PATH, data_dir, options_of, server_options
 @click.option(
     "--scheduler/--no-scheduler", "schedule", default=True, show_default=True, help="Place pods on nodes, too."
 )
-def server(schedule: bool, **given: Any) -> None:
+@_controllers
+def server(schedule: bool, chosen: str, **given: Any) -> None:
     """Serve the Kubernetes API, and run the controllers and the scheduler that make its objects mean something.
 
     Namespaces end with all that is in them, what has owners goes with them, every namespace has a service account,
-    quotas are counted, Services have endpoints, pods are given nodes. It runs no pods itself: without nodes they stay
-    Pending. It ends by SIGINT or SIGTERM.
+    quotas are counted, Services have endpoints, Deployments, DaemonSets and Jobs have pods, pods are given nodes, and
+    nodes that are silent lose theirs. It runs no pods itself: without nodes they stay Pending. It ends by SIGINT or
+    SIGTERM.
     """
     options = options_of(given)
     from netlab.daemons.server import run
 
-    run(options, schedule=schedule)
+    run(options, schedule=schedule, chosen=chosen)
 
 
 def _follower(lease: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -67,15 +74,17 @@ def _follower(lease: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     ),
 )
 @_follower("kube-controller-manager")
-def controllers(**given: Any) -> None:
+@_controllers
+def controllers(chosen: str, **given: Any) -> None:
     """Run the controllers against an API server: netlab's, or another that has none of its own.
 
     It ends by SIGINT or SIGTERM, or when another process has taken the Lease.
     """
+    from netlab.daemons.controllers import chosen as named
     from netlab.daemons.controllers import run
     from netlab.daemons.loops import Options
 
-    run(Options(**given))
+    run(Options(**given), named(chosen))
 
 
 @click.command(

@@ -7,12 +7,14 @@ and the end of a namespace are for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import partial
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from netlab.base.errors import InputError
 from netlab.client.kubeconfig import ApiConfig
 from netlab.client.rest import RestClient
 from netlab.controllers.daemonsets import DaemonSets
@@ -51,9 +53,9 @@ USER_AGENT = "netlab-controllers"
 class Running(loops.Running[Runner]):
     """The controllers of one process, for those who run them in their own loop."""
 
-    def __init__(self, config: ApiConfig) -> None:
+    def __init__(self, config: ApiConfig, controllers: Sequence[type[Controller]] = CONTROLLERS) -> None:
         def make(client: RestClient, identity: str) -> Runner:
-            return Runner(client, CONTROLLERS, ca=config.ca, identity=identity)
+            return Runner(client, controllers, ca=config.ca, identity=identity)
 
         super().__init__(config, agent=USER_AGENT, lease=LEASE, make=make)
 
@@ -82,6 +84,18 @@ def health(running: loops.Running[Runner]) -> Health:
     return Health("controllers", running.runner.why_not_ready, page)
 
 
-def run(options: Options) -> None:
+def chosen(text: str) -> tuple[type[Controller], ...]:
+    """The controllers that `*,-job-controller` means: `*` for all, names, and names with a dash for those that are
+    left out. InputError."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    named = {str(make.NAME): make for make in CONTROLLERS}
+    strange = sorted({word.removeprefix("-") for word in words} - named.keys() - {"*"})
+    if strange:
+        raise InputError(f"there is no controller {', '.join(strange)}", hint=f"there are {', '.join(sorted(named))}")
+    return tuple(m for name, m in named.items() if f"-{name}" not in words and ("*" in words or name in words))
+
+
+def run(options: Options, controllers: Sequence[type[Controller]] = CONTROLLERS) -> None:
     """Be the controllers until a signal. InputError; LeadershipLost when another process took over."""
-    loops.run(options, log, f"{len(CONTROLLERS)} controllers run", Running, health)
+    make = partial(Running, controllers=controllers)
+    loops.run(options, log, f"{len(controllers)} controllers run", make, health)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from netlab.base.aio import first
 from netlab.base.notify import notify
 from netlab.client.kubeconfig import ApiConfig
+from netlab.controllers.shape import Controller
 from netlab.daemons import controllers, scheduler
 from netlab.daemons.apiserver import Options, Running, close, serve, until_told
 from netlab.daemons.apiserver import run as run_server
@@ -34,9 +36,11 @@ def _config(running: Running, name: str, user: str, groups: tuple[str, ...] = ()
     )
 
 
-def controllers_of(running: Running) -> controllers.Running:
+def controllers_of(
+    running: Running, chosen: Sequence[type[Controller]] = controllers.CONTROLLERS
+) -> controllers.Running:
     """The controllers of a server in this process."""
-    return controllers.Running(_config(running, "controllers", USER, GROUPS))
+    return controllers.Running(_config(running, "controllers", USER, GROUPS), chosen)
 
 
 def scheduler_of(running: Running) -> scheduler.Running:
@@ -44,18 +48,18 @@ def scheduler_of(running: Running) -> scheduler.Running:
     return scheduler.running_of(_config(running, "scheduler", SCHEDULER))
 
 
-async def _main(options: Options, *, schedule: bool) -> None:
+async def _main(options: Options, *, schedule: bool, chosen: Sequence[type[Controller]]) -> None:
     ended = until_told()
     running = await serve(replace(options, controllers=True))
     log.info("the API server answers on %s", running.url)
-    loops = controllers_of(running)
+    loops = controllers_of(running, chosen)
     works = [loops.run()]
     if schedule:
         works.append(scheduler_of(running).run())
 
     async def told() -> None:
         await loops.runner.ready.wait()
-        log.info("%d controllers run", len(controllers.CONTROLLERS))
+        log.info("%d controllers run", len(chosen))
         notify(f"READY=1\nSTATUS=answering on {running.url}")
         await asyncio.Event().wait()
 
@@ -68,6 +72,9 @@ async def _main(options: Options, *, schedule: bool) -> None:
         await close(running)
 
 
-def run(options: Options, *, schedule: bool = True) -> None:
-    """Be all of them until a signal; schedule: whether the scheduler is one. MachineError, InputError, StoreError."""
-    run_server(options, partial(_main, schedule=schedule))
+def run(options: Options, *, schedule: bool = True, chosen: str = "*") -> None:
+    """Be all of them until a signal. schedule: whether the scheduler is one; chosen: see `controllers.chosen`.
+
+    MachineError, InputError, StoreError.
+    """
+    run_server(options, partial(_main, schedule=schedule, chosen=controllers.chosen(chosen)))
