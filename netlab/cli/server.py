@@ -1,7 +1,8 @@
-"""`netlab server`, `netlab controllers`, `netlab kubeconfig`: a cluster's control plane, and who may speak to it."""
+"""`netlab server`, `controllers`, `scheduler`, `kubeconfig`: a cluster's control plane, and who may speak to it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,11 @@ import click
 
 from netlab.cli import output
 from netlab.cli.apiserver import PATH, data_dir, options_of, server_options
+
+_controllers = click.option(
+    "--controllers", "chosen", metavar="NAMES", default="*", show_default=True,
+    help="Which controllers run: *,-job-controller for all but that one.",
+)  # fmt: skip
 
 
 @click.command(
@@ -19,16 +25,46 @@ from netlab.cli.apiserver import PATH, data_dir, options_of, server_options
     ),
 )
 @server_options
-def server(**given: Any) -> None:
-    """Serve the Kubernetes API, and run the controllers that make its objects mean something.
+@click.option(
+    "--scheduler/--no-scheduler", "schedule", default=True, show_default=True, help="Place pods on nodes, too."
+)
+@_controllers
+def server(schedule: bool, chosen: str, **given: Any) -> None:
+    """Serve the Kubernetes API, and run the controllers and the scheduler that make its objects mean something.
 
     Namespaces end with all that is in them, what has owners goes with them, every namespace has a service account,
-    quotas are counted, Services have endpoints. There are no nodes: pods stay Pending. It ends by SIGINT or SIGTERM.
+    quotas are counted, Services have endpoints, Deployments, DaemonSets and Jobs have pods, pods are given nodes, and
+    nodes that are silent lose theirs. It runs no pods itself: without nodes they stay Pending. It ends by SIGINT or
+    SIGTERM.
     """
     options = options_of(given)
     from netlab.daemons.server import run
 
-    run(options)
+    run(options, schedule=schedule, chosen=chosen)
+
+
+def _follower(lease: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a verb what a process is told that follows an API server."""
+    given = (
+        click.option(
+            "--kubeconfig", type=PATH, required=True, metavar="FILE", help="The API server, and as whom to ask."
+        ),
+        click.option(
+            "--leader-elect/--no-leader-elect", default=True, show_default=True,
+            help=f"Of several such processes let one work, by the Lease kube-system/{lease}.",
+        ),
+        click.option(
+            "--health-host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Of /healthz, /metrics."
+        ),
+        click.option("--health-port", type=click.IntRange(1, 65535), show_default="none", help="Its port."),
+    )  # fmt: skip
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(given):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @click.command(
@@ -37,19 +73,35 @@ def server(**given: Any) -> None:
         "netlab controllers --kubeconfig admin.conf --health-port 10257   # /healthz, /readyz, /metrics",
     ),
 )
-@click.option("--kubeconfig", type=PATH, required=True, metavar="FILE", help="The API server, and as whom to ask.")
-@click.option(
-    "--leader-elect/--no-leader-elect", default=True, show_default=True,
-    help="Of several such processes let one work, by the Lease kube-system/kube-controller-manager.",
-)  # fmt: skip
-@click.option("--health-host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Of /healthz, /metrics.")
-@click.option("--health-port", type=click.IntRange(1, 65535), show_default="none", help="Its port.")
-def controllers(**given: Any) -> None:
+@_follower("kube-controller-manager")
+@_controllers
+def controllers(chosen: str, **given: Any) -> None:
     """Run the controllers against an API server: netlab's, or another that has none of its own.
 
     It ends by SIGINT or SIGTERM, or when another process has taken the Lease.
     """
-    from netlab.daemons.controllers import Options, run
+    from netlab.daemons.controllers import chosen as named
+    from netlab.daemons.controllers import run
+    from netlab.daemons.loops import Options
+
+    run(Options(**given), named(chosen))
+
+
+@click.command(
+    epilog=output.examples(
+        "netlab scheduler --kubeconfig /srv/cluster/admin.conf",
+        "netlab scheduler --kubeconfig admin.conf --health-port 10259   # /healthz, /readyz, /metrics",
+        "netlab server --data-dir /srv/cluster --no-scheduler            # a server that leaves it to this one",
+    ),
+)
+@_follower("kube-scheduler")
+def scheduler(**given: Any) -> None:
+    """Give pods their nodes, against an API server that has no scheduler.
+
+    It ends by SIGINT or SIGTERM, or when another process has taken the Lease.
+    """
+    from netlab.daemons.loops import Options
+    from netlab.daemons.scheduler import run
 
     run(Options(**given))
 

@@ -18,6 +18,20 @@ def by_namespace(obj: Object) -> Iterable[str]:
     yield str(obj["metadata"].get("namespace", ""))
 
 
+def by_controller(obj: Object) -> Iterable[str]:
+    """The index function of owners: by the uid of the one that controls it, or as one of `orphans_of` a namespace."""
+    metadata = obj["metadata"]
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("controller"):
+            return (str(owner.get("uid", "")),)
+    return (orphans_of(str(metadata.get("namespace", ""))),)
+
+
+def orphans_of(namespace: str) -> str:
+    """Where the index of owners has what nobody controls; no uid has a slash."""
+    return f"{namespace}/"
+
+
 class Indexer:
     """Objects by key, with named indices over them that are always in step."""
 

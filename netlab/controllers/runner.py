@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from netlab.base.aio import first
-from netlab.client.indexer import by_namespace
+from netlab.client.indexer import by_controller, by_namespace
 from netlab.client.informer import Handler, Informers, Interest
 from netlab.client.kinds import KindHandler, Kinds
 from netlab.client.recorder import Correlator, Recorder
@@ -133,6 +133,7 @@ class Runner:
     def _store(self, interest: Interest) -> Store:
         informer = self.informers.of(interest)
         informer.add_index("namespace", by_namespace)
+        informer.add_index("controller", by_controller)
         return informer.store
 
     def _add(self, controller: Controller) -> None:

@@ -19,6 +19,7 @@ SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts")
 SERVICES = Resource("v1", "services")
 PODS = Resource("v1", "pods")
 NODES = Resource("v1", "nodes")
+REPLICA_SETS = Resource("apps/v1", "replicasets")
 
 #: of a change (old, new), the keys that it is a reason to look at
 Keys = Callable[[Object | None, Object | None], Iterable[str]]
@@ -93,8 +94,8 @@ class Says(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a controller is made with. store: the cache of one of its WATCHES, indexed by `namespace`; ca: certificates
-    (PEM) by which pods know the API server; now: seconds since 1970."""
+    """What a controller is made with. store: the cache of one of its WATCHES, indexed by `namespace` and `controller`;
+    ca: certificates (PEM) by which pods know the API server; now: seconds since 1970."""
 
     client: RestClient
     store: Callable[[Interest], Store]
@@ -118,20 +119,34 @@ def _port(port: Object) -> Object:
     return {name: port[name] for name in ("name", "containerPort", "protocol") if name in port}
 
 
+_POD_METADATA = (*KEPT, "labels", "creationTimestamp", "deletionGracePeriodSeconds")
+_POD_SPEC = ("nodeName", "hostname", "subdomain", "hostNetwork", "affinity", "tolerations")
+_POD_STATUS = ("phase", "podIP", "podIPs", "startTime")
+#: annotations that say something to controllers: what a pod's end costs, which part of a Job it is
+_POD_ANNOTATIONS = ("controller.kubernetes.io/pod-deletion-cost", "batch.kubernetes.io/job-completion-index")
+
+
 def lean_pod(pod: Object) -> Object:
     """What controllers look at in a pod: there are many, and each is long."""
     meta, spec, state = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
-    kept = (*KEPT, "labels")
     containers = [{"ports": [_port(p) for p in c["ports"]]} for c in spec.get("containers") or () if c.get("ports")]
+    given = meta.get("annotations") or {}
+    annotations = {name: given[name] for name in _POD_ANNOTATIONS if name in given}
+    restarts = sum(c.get("restartCount", 0) for c in state.get("containerStatuses") or ())
     return {
-        "apiVersion": "v1", "kind": "Pod", "metadata": {name: meta[name] for name in kept if name in meta},
-        "spec": {
-            **{name: spec[name] for name in ("nodeName", "hostname", "subdomain", "hostNetwork") if name in spec},
-            "containers": containers,
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            **{name: meta[name] for name in _POD_METADATA if name in meta},
+            **({"annotations": annotations} if annotations else {}),
         },
+        "spec": {**{name: spec[name] for name in _POD_SPEC if name in spec}, "containers": containers},
         "status": {
-            **{name: state[name] for name in ("phase", "podIP", "podIPs") if name in state},
-            "conditions": [{"type": c["type"], "status": c["status"]} for c in state.get("conditions") or ()],
+            **{name: state[name] for name in _POD_STATUS if name in state},
+            **({"containerStatuses": [{"restartCount": restarts}]} if restarts else {}),
+            "conditions": [
+                {name: c[name] for name in ("type", "status", "lastTransitionTime") if name in c}
+                for c in state.get("conditions") or ()
+            ],
         },
     }  # fmt: skip
 

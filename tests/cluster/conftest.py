@@ -19,13 +19,19 @@ READY = 30.0
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Path]:
+def options() -> tuple[str, ...]:
+    """More options of the server; a module may have its own."""
+    return ()
+
+
+@pytest.fixture
+def server(tmp_path: Path, options: tuple[str, ...]) -> Iterator[Path]:
     """`netlab server` over a store in memory; the path of the administrator's kubeconfig."""
     config = tmp_path / "config"
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen(
         [sys.executable, "-m", "netlab.cli.main", "server", "--data-dir", str(tmp_path / "data"), "--store", "memory",
-         "--port", "0", "--kubeconfig", str(config)],
+         "--port", "0", "--kubeconfig", str(config), *options],
         stdout=log, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:

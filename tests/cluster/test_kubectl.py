@@ -77,6 +77,13 @@ def run(kubectl: Path, words: Sequence[str], environment: dict[str, str]) -> tup
     return done.returncode, done.stdout
 
 
+@pytest.fixture
+def options() -> tuple[str, ...]:
+    """Nobody makes pods of workloads or places them: the tour looks at objects as they were written."""
+    idle = ("deployment", "replicaset", "daemonset", "job", "node", "disruption")
+    return ("--no-scheduler", "--controllers", ",".join(["*", *(f"-{name}-controller" for name in idle)]))
+
+
 needs_kubectl = pytest.mark.skipif(not kubectls(), reason="kubectl is not installed")
 
 

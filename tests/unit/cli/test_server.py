@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from netlab.cli.main import cli
 from netlab.client.kubeconfig import load
 from netlab.client.rest import ApiError, RestClient
-from netlab.daemons import apiserver, server
+from netlab.daemons import apiserver, controllers, server
 
 
 def run(*args: str) -> Result:
@@ -110,3 +110,11 @@ def test_the_newest_kubectl_with_the_server_of_the_data_directory(
         ([newest, "get", "pods", "--help"], ours), ([newest, "get", "--kubeconfig=x"], {}), ([newest, "version"], {}),
         ([str(programs / "kubectl"), "-n", "x", "get", "pods"], ours),
     ]  # fmt: skip
+
+
+def test_which_controllers_run(tmp_path: Path) -> None:
+    everyone = {str(c.NAME) for c in controllers.CONTROLLERS}
+    assert {str(c.NAME) for c in controllers.chosen("*, -job-controller")} == everyone - {"job-controller"}
+    assert [str(c.NAME) for c in controllers.chosen("job-controller")] == ["job-controller"]
+    done = run("server", "--data-dir", str(tmp_path), "--controllers", "*,-nobody")
+    assert done.exit_code == 2 and "there is no controller nobody" in done.output and "job-controller" in done.output

@@ -1,0 +1,225 @@
+"""The life of nodes: one whose kubelet no longer renews its Lease is not Ready, and its pods do not wait for it.
+
+    Lease and status too old ──▶ conditions Unknown ──▶ taints not-ready / unreachable ──▶ pods not ready
+                                                              └──▶ pods that do not tolerate it any longer are deleted
+
+A pod tolerates the NoExecute taints for tolerationSeconds (300 by default), counted from when the taint came. What
+comes back has its taints taken off; its deleted pods do not come back. Not done: zones, and the slower pace that the
+original takes when most of one fails. Source: kubernetes pkg/controller/nodelifecycle, pkg/controller/tainteviction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from netlab.api import times
+from netlab.client.informer import Interest
+from netlab.client.resources import Resource, key_of
+from netlab.client.rest import STRATEGIC_MERGE_PATCH, ApiError, Object
+from netlab.controllers.owning import ENDED, ending, phase
+from netlab.controllers.shape import LEAN_PODS, NODES, PODS, Tools, Watch
+
+LEASES = Interest(Resource("coordination.k8s.io/v1", "leases"), namespace="kube-node-lease")
+#: seconds without a sign of life after which a node is not known to live; and for one that has never given one
+GRACE, STARTUP_GRACE = 50.0, 60.0
+#: seconds between two looks at a node
+PERIOD = 5.0
+NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
+#: taints by condition: (type, status) and the taint that it brings
+_TAINTS = {
+    ("Ready", "False"): NOT_READY, ("Ready", "Unknown"): UNREACHABLE,
+    ("MemoryPressure", "True"): "node.kubernetes.io/memory-pressure",
+    ("DiskPressure", "True"): "node.kubernetes.io/disk-pressure",
+    ("PIDPressure", "True"): "node.kubernetes.io/pid-pressure",
+    ("NetworkUnavailable", "True"): "node.kubernetes.io/network-unavailable",
+}  # fmt: skip
+_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+_OURS = {*_TAINTS.values(), _UNSCHEDULABLE}
+_WATCHED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+
+
+def taints_of(node: Object, stamp: str) -> list[Object]:
+    """The taints that a node is to have: those of others, and what its conditions bring. stamp: of new ones."""
+    spec = node.get("spec") or {}
+    there = list(spec.get("taints") or ())
+    since = {t["key"]: t["timeAdded"] for t in there if t.get("effect") == "NoExecute" and t.get("timeAdded")}
+    ours = []
+    for condition in (node.get("status") or {}).get("conditions") or ():
+        key = _TAINTS.get((condition.get("type", ""), condition.get("status", "")))
+        if key is None:
+            continue
+        ours.append({"key": key, "effect": "NoSchedule"})
+        if condition["type"] == "Ready":
+            ours.append({"key": key, "effect": "NoExecute", "timeAdded": since.get(key, stamp)})
+    if spec.get("unschedulable"):
+        ours.append({"key": _UNSCHEDULABLE, "effect": "NoSchedule", "timeAdded": _added(there, stamp)})
+    return [t for t in there if t.get("key") not in _OURS] + ours
+
+
+def _added(there: Iterable[Object], stamp: str) -> str:
+    return next((str(t["timeAdded"]) for t in there if t.get("key") == _UNSCHEDULABLE and t.get("timeAdded")), stamp)
+
+
+def unknown(conditions: Iterable[Object], stamp: str, *, ever: bool) -> list[Object]:
+    """The conditions of a node that gives no sign of life. ever: whether it once did."""
+    reason = "NodeStatusUnknown" if ever else "NodeStatusNeverUpdated"
+    message = "Kubelet stopped posting node status." if ever else "Kubelet never posted node status."
+    there = {c["type"]: c for c in conditions}
+    for kind in _WATCHED:
+        old = there.get(kind)
+        if old is None or old.get("status") != "Unknown":
+            beat = (old or {}).get("lastHeartbeatTime")
+            there[kind] = {"type": kind, "status": "Unknown", "reason": reason, "message": message,
+                           "lastHeartbeatTime": beat, "lastTransitionTime": stamp}  # fmt: skip
+    return list(there.values())
+
+
+def tolerated(pod: Object, taints: Iterable[Mapping[str, str]]) -> float | None:
+    """Until when (seconds since 1970) a pod may stay under NoExecute taints; None for ever."""
+    until: float | None = None
+    for taint in taints:
+        if taint.get("effect") != "NoExecute":
+            continue
+        came = times.parse(taint["timeAdded"]).timestamp() if taint.get("timeAdded") else 0.0
+        matching = [t for t in (pod.get("spec") or {}).get("tolerations") or () if _tolerates(t, taint)]
+        if not matching:
+            return 0.0
+        seconds = [t["tolerationSeconds"] for t in matching if t.get("tolerationSeconds") is not None]
+        if seconds:
+            end = came + max(0, min(seconds))
+            until = end if until is None else min(until, end)
+    return until
+
+
+def _tolerates(toleration: Object, taint: Mapping[str, str]) -> bool:
+    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
+        return False
+    if toleration.get("key") and toleration["key"] != taint["key"]:
+        return False
+    if toleration.get("operator") == "Exists":
+        return True
+    return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")
+
+
+class NodeLifecycle:
+    """Keys are names of nodes."""
+
+    NAME = "node-controller"
+
+    def __init__(self, tools: Tools) -> None:
+        self._client, self._says, self._now = tools.client, tools.says, tools.now
+        self._nodes, self._leases = tools.store(Interest(NODES)), tools.store(LEASES)
+        self._pods = tools.store(LEAN_PODS)
+        #: by node: the newest sign of life, and when it was seen by our own clock: theirs may be wrong
+        self._seen: dict[str, tuple[str, float]] = {}
+        self._pods_of: dict[str, set[str]] = {}
+        self.WATCHES = (Watch(Interest(NODES)), Watch(LEASES, _names), Watch(LEAN_PODS, self._of_pod))
+
+    def _of_pod(self, old: Object | None, new: Object | None) -> Iterable[str]:
+        """Keeps the pods of each node; the node is looked at when a pod comes to it that it may not keep."""
+        before, after = _node_of(old), _node_of(new)
+        obj = new if new is not None else old
+        if obj is None or before == after:
+            return
+        if before:
+            self._pods_of.get(before, set()).discard(key_of(obj))
+        if after:
+            self._pods_of.setdefault(after, set()).add(key_of(obj))
+            node = self._nodes.get(after)
+            if node is not None and (node.get("spec") or {}).get("taints"):
+                yield after
+
+    async def reconcile(self, key: str) -> float | None:
+        """Judge the node by its signs of life, taint it, and delete the pods that it may not keep."""
+        node = self._nodes.get(key)
+        if node is None:
+            self._seen.pop(key, None)
+            return None
+        now = self._now()
+        node = await self._judge(key, node, now)
+        taints = taints_of(node, times.seconds(now))
+        if taints != ((node.get("spec") or {}).get("taints") or []):
+            version = node["metadata"]["resourceVersion"]
+            patch = {"metadata": {"resourceVersion": version}, "spec": {"taints": taints or None}}
+            node = await self._client.patch(NODES.at(key), patch)
+        ready = _ready(node)
+        if ready != "True":
+            await self._pods_not_ready(key)
+        again = await self._evict(key, taints, now)
+        return PERIOD if again is None else min(PERIOD, again)
+
+    async def _judge(self, key: str, node: Object, now: float) -> Object:
+        state, lease = node.get("status") or {}, self._leases.get(f"kube-node-lease/{key}")
+        beats = {c["type"]: str(c.get("lastHeartbeatTime") or "") for c in state.get("conditions") or ()}
+        sign = f"{((lease or {}).get('spec') or {}).get('renewTime', '')} {beats.get('Ready', '')}"
+        known = self._seen.get(key)
+        if known is None or known[0] != sign:
+            known = self._seen[key] = (sign, now)
+        ever = "Ready" in beats
+        if now - known[1] <= (GRACE if ever else STARTUP_GRACE) or _ready(node) == "Unknown":
+            return node
+        conditions = unknown(state.get("conditions") or (), times.seconds(now), ever=ever)
+        changed = {**node, "status": {**state, "conditions": conditions}}
+        written = await self._client.replace(NODES.at(key, "status"), changed)
+        self._says.normal(written, "NodeNotReady", f"Node {key} status is now: NodeNotReady")
+        return written
+
+    async def _pods_not_ready(self, node: str) -> None:
+        """Endpoints must not send anybody there."""
+        for pod in self._of(node):
+            if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or ()):
+                condition = {"type": "Ready", "status": "False", "lastTransitionTime": times.seconds(self._now())}
+                try:
+                    await self._client.patch(
+                        PODS.at(key_of(pod), "status"),
+                        {"status": {"conditions": [condition]}},
+                        kind=STRATEGIC_MERGE_PATCH,
+                    )
+                except ApiError as e:
+                    if e.code not in (404, 409):
+                        raise
+                    continue
+                self._says.warning(pod, "NodeNotReady", "Node is not ready")
+
+    async def _evict(self, node: str, taints: list[Object], now: float) -> float | None:
+        """Delete the pods whose time is up; seconds until that of the next."""
+        soonest: float | None = None
+        for pod in self._of(node) if any(t.get("effect") == "NoExecute" for t in taints) else ():
+            until = tolerated(pod, taints)
+            if until is None or ending(pod) or phase(pod) in ENDED:
+                continue
+            if until > now:
+                soonest = until - now if soonest is None else min(soonest, until - now)
+                continue
+            self._says.normal(pod, "TaintManagerEviction", f"Marking for deletion Pod {key_of(pod)}")
+            condition = {
+                "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
+                "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": times.seconds(now),
+            }  # fmt: skip
+            try:
+                await self._client.patch(
+                    PODS.at(key_of(pod), "status"), {"status": {"conditions": [condition]}}, kind=STRATEGIC_MERGE_PATCH
+                )
+                await self._client.delete(PODS.at(key_of(pod)), uid=pod["metadata"]["uid"])
+            except ApiError as e:
+                if e.code not in (404, 409):
+                    raise
+        return soonest
+
+    def _of(self, node: str) -> list[Object]:
+        found = (self._pods.get(key) for key in sorted(self._pods_of.get(node, ())))
+        return [pod for pod in found if pod is not None]
+
+
+def _names(old: Object | None, new: Object | None) -> Iterable[str]:
+    """The node of a Lease that is new or gone; a renewal is seen at the next look."""
+    return [str(obj["metadata"]["name"]) for obj in (old, new) if obj is not None and (old is None or new is None)]
+
+
+def _node_of(pod: Object | None) -> str:
+    return "" if pod is None else str((pod.get("spec") or {}).get("nodeName", ""))
+
+
+def _ready(node: Object) -> str:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return next((str(c.get("status", "")) for c in conditions if c.get("type") == "Ready"), "")

@@ -1,0 +1,81 @@
+"""What a pod's claims leave over of the nodes: each has to be there and bound; its volume may be of some nodes only.
+
+Nothing is bound or provisioned here: a claim that waits for its first consumer waits. Source: kubernetes
+pkg/scheduler/framework/plugins/{volumebinding,volumerestrictions}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from netlab.scheduler.asks import NodeTerm, Object, node_term
+from netlab.scheduler.filters import Reject
+from netlab.scheduler.nodes import Facts, Snapshot
+from netlab.scheduler.pods import Pod
+
+PLUGIN = "VolumeBinding"
+_CONFLICT = Reject(PLUGIN, ("node(s) didn't match PersistentVolume's node affinity",), True)
+_NO_VOLUME = Reject(PLUGIN, ("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",), True)
+_NONE_TO_BIND = Reject(PLUGIN, ("node(s) didn't find available persistent volumes to bind",), True)
+_ONE_POD = Reject(
+    "VolumeRestrictions",
+    ("node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",),
+)
+
+Find = Callable[[str], Object | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """whole: why the pod can go nowhere; everywhere: why no node will do; affinities: of the volumes, all must fit."""
+
+    whole: Reject | None = None
+    everywhere: Reject | None = None
+    affinities: tuple[tuple[NodeTerm, ...], ...] = ()
+
+    def reject(self, facts: Facts) -> Reject | None:
+        """Why not there."""
+        if self.everywhere is not None:
+            return self.everywhere
+        for terms in self.affinities:
+            if not any(term.matches(facts.name, facts.labels) for term in terms):
+                return _CONFLICT
+        return None
+
+
+def claims_of(pod: Pod, snapshot: Snapshot, *, claim: Find, volume: Find, storage: Find) -> Claims:
+    """What a pod's claims say. claim, volume, storage: the object of a key."""
+    affinities = []
+    everywhere = None
+    for name in pod.claims:
+        found = claim(f"{pod.namespace}/{name}")
+        if found is None:
+            return Claims(Reject(PLUGIN, (f'persistentvolumeclaim "{name}" not found',), True))
+        if found["metadata"].get("deletionTimestamp"):
+            return Claims(Reject(PLUGIN, (f'persistentvolumeclaim "{name}" is being deleted',), True))
+        spec = found.get("spec") or {}
+        if not spec.get("volumeName"):
+            if not _waits(spec, storage):
+                return Claims(Reject(PLUGIN, ("pod has unbound immediate PersistentVolumeClaims",), True))
+            everywhere = _NONE_TO_BIND
+            continue
+        if "ReadWriteOncePod" in (spec.get("accessModes") or ()) and _used(pod, name, snapshot):
+            return Claims(_ONE_POD)
+        there = volume(spec["volumeName"])
+        if there is None:
+            everywhere = _NO_VOLUME
+            continue
+        required = ((there.get("spec") or {}).get("nodeAffinity") or {}).get("required")
+        if required is not None:
+            affinities.append(tuple(node_term(t) for t in required.get("nodeSelectorTerms") or ()))
+    return Claims(everywhere=everywhere, affinities=tuple(affinities))
+
+
+def _waits(spec: Object, storage: Find) -> bool:
+    found = storage(spec.get("storageClassName") or "")
+    return found is not None and found.get("volumeBindingMode") == "WaitForFirstConsumer"
+
+
+def _used(pod: Pod, name: str, snapshot: Snapshot) -> bool:
+    return bool(snapshot.users.get(f"{pod.namespace}/{name}", set()) - {pod.key})

@@ -1,0 +1,129 @@
+"""Nodes that give no sign of life, on a clock that the test turns."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from world import EVENTS, PODS, World, in_world, until
+
+from netlab.api import times
+from netlab.client.resources import Resource
+from netlab.client.rest import Object
+from netlab.controllers import nodelife
+from netlab.controllers.nodelife import NOT_READY, UNREACHABLE, NodeLifecycle, taints_of, tolerated, unknown
+from netlab.controllers.shape import Tools
+
+NODES = Resource("v1", "nodes")
+STAMP = "2026-01-01T00:00:00Z"
+
+
+def a_node(*conditions: tuple[str, str], taints: list[Object] | None = None, cordoned: bool = False) -> Object:
+    spec: Object = {"taints": taints or [], **({"unschedulable": True} if cordoned else {})}
+    return {"spec": spec, "status": {"conditions": [{"type": t, "status": s} for t, s in conditions]}}
+
+
+def test_taints_follow_the_conditions() -> None:
+    theirs = {"key": "dedicated", "effect": "NoSchedule"}
+    assert taints_of(a_node(("Ready", "True"), taints=[theirs, {"key": NOT_READY, "effect": "NoSchedule"}]), STAMP) == [
+        theirs
+    ]
+    wanted = [
+        {"key": UNREACHABLE, "effect": "NoSchedule"},
+        {"key": UNREACHABLE, "effect": "NoExecute", "timeAdded": STAMP},
+    ]
+    assert taints_of(a_node(("Ready", "Unknown")), STAMP) == wanted
+    # when it came is not told anew
+    assert taints_of(a_node(("Ready", "Unknown"), taints=wanted), "2027-01-01T00:00:00Z") == wanted
+    keys = [t["key"] for t in taints_of(a_node(("Ready", "True"), ("DiskPressure", "True"), cordoned=True), STAMP)]
+    assert keys == ["node.kubernetes.io/disk-pressure", "node.kubernetes.io/unschedulable"]
+
+
+def test_what_is_not_known_is_said_once() -> None:
+    first = unknown([{"type": "Ready", "status": "True", "lastHeartbeatTime": STAMP}], STAMP, ever=True)
+    assert next((c["type"], c["status"], c["reason"]) for c in first) == ("Ready", "Unknown", "NodeStatusUnknown")
+    assert len(first) == 4 and unknown(first, "2027-01-01T00:00:00Z", ever=True) == first
+
+
+def test_how_long_a_pod_may_stay() -> None:
+    taint = {"key": NOT_READY, "effect": "NoExecute", "timeAdded": STAMP}
+    came = times.parse(STAMP).timestamp()
+
+    def pod(*tolerations: Object) -> Object:
+        return {"spec": {"tolerations": list(tolerations)}}
+
+    patient = {"key": NOT_READY, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    assert tolerated(pod(), [taint]) == 0
+    assert tolerated(pod(patient), [taint]) == came + 300
+    assert tolerated(pod(patient, {"operator": "Exists"}), [taint]) == came + 300
+    assert tolerated(pod({"operator": "Exists"}), [taint]) is None
+    assert tolerated(pod(), [{"key": NOT_READY, "effect": "NoSchedule"}]) is None
+
+
+class Turned(NodeLifecycle):
+    """The same, an hour later at each turn of the test's."""
+
+    ahead = 0.0
+
+    def __init__(self, tools: Tools) -> None:
+        now = tools.now
+        super().__init__(replace(tools, now=lambda: now() + Turned.ahead))
+
+
+def test_a_node_is_lost_its_pods_go_and_it_comes_back(monkeypatch: Any) -> None:
+    monkeypatch.setattr(nodelife, "PERIOD", 0.05)
+    Turned.ahead = 0.0
+
+    async def ready(w: World, beat: str) -> None:
+        node = await w.get(NODES, "n", "")
+        assert node is not None
+        condition = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": beat,
+                     "lastTransitionTime": STAMP}  # fmt: skip
+        patch = {"status": {"conditions": [condition]}}
+        await w.client.patch(NODES.path("", "n", "status"), patch)
+
+    async def test(w: World) -> None:
+        await w.client.create(NODES.path(), {"metadata": {"name": "n"}})
+        await ready(w, STAMP)
+        spec = {"nodeName": "n", "containers": [{"name": "c", "image": "x"}]}
+        await w.make(PODS, "usual", spec=spec)
+        await w.make(PODS, "faithful", spec={**spec, "tolerations": [{"operator": "Exists"}]})
+        for name in ("usual", "faithful"):
+            condition = {"type": "Ready", "status": "True", "lastTransitionTime": STAMP}
+            status = {"phase": "Running", "conditions": [condition]}
+            await w.client.patch(PODS.path("default", name, "status"), {"status": status})
+        Turned.ahead = 60.0
+
+        async def lost() -> Any:
+            node, pod = await w.get(NODES, "n", ""), await w.get(PODS, "faithful")
+            keys = [t["key"] for t in (node or {}).get("spec", {}).get("taints", ())]
+            gone = pod is not None and [c for c in pod["status"]["conditions"] if c["status"] == "False"]
+            return keys == [UNREACHABLE, UNREACHABLE] and gone
+
+        await until(lost)
+        usual = await w.get(PODS, "usual")
+        assert usual is not None and "deletionTimestamp" not in usual["metadata"]
+        Turned.ahead = 600.0
+
+        async def evicted() -> Any:
+            pod = await w.get(PODS, "usual")
+            return pod is None or "deletionTimestamp" in pod["metadata"]
+
+        await until(evicted)
+        faithful = await w.get(PODS, "faithful")
+        assert faithful is not None and "deletionTimestamp" not in faithful["metadata"]
+        events = (await w.client.list(EVENTS.path("default")))["items"]
+        assert "Marking for deletion Pod default/usual" in {e["message"] for e in events}
+        await ready(w, "2026-02-01T00:00:00Z")
+
+        async def back() -> Any:
+            node = await w.get(NODES, "n", "")
+            return node is not None and not node["spec"].get("taints")
+
+        await until(back)
+
+    in_world(test, (Turned,))
