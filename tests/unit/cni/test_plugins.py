@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from world import World, bridge, network
+from cniworld import World, bridge, network
 
 from netlab.cni.errors import CniError, Code
 from netlab.cni.machine import HOST

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from world import World, bridge
+from cniworld import World, bridge
 
 from netlab.cni.config import load, parse, request
 from netlab.cni.errors import CniError, Code

@@ -9,7 +9,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from workloads import kubelet, pods_of, template
-from world import World, in_world, until
+from controlworld import World, in_world, until
 
 from netlab.client.resources import Resource
 from netlab.client.rest import Object

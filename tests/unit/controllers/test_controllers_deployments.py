@@ -11,7 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from workloads import DEPLOYMENTS, SETS, deploy, kubelet, pods_of, template
-from world import EVENTS, PODS, World, in_world, until
+from controlworld import EVENTS, PODS, World, in_world, until
 
 from netlab.client.rest import Object
 from netlab.controllers.deployments import Deployments, same_template, template_hash

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from workloads import DEPLOYMENTS, deploy, kubelet, pods_of
-from world import World, in_world, until
+from controlworld import World, in_world, until
 
 from netlab.client.resources import Resource
 from netlab.client.rest import ApiError

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from world import PODS, SERVICES, World, in_world, until
+from controlworld import PODS, SERVICES, World, in_world, until
 
 from netlab.client.rest import Object
 from netlab.compile.endpoints import MANAGED_BY, SLICE_MAX, slices

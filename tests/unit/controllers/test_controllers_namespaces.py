@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from world import ACCOUNTS, CA, CRDS, MAPS, NAMESPACES, PODS, SECRETS, SERVICES, World, in_world, until
+from controlworld import ACCOUNTS, CA, CRDS, MAPS, NAMESPACES, PODS, SECRETS, SERVICES, World, in_world, until
 
 from netlab.client.resources import Resource
 from netlab.client.rest import ApiError

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from world import CRDS, EVENTS, until
+from controlworld import CRDS, EVENTS, until
 
 from netlab.client.kubeconfig import ApiConfig
 from netlab.client.rest import Object, RestClient

@@ -9,7 +9,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from world import EVENTS, PODS, World, in_world, until
+from controlworld import EVENTS, PODS, World, in_world, until
 
 from netlab.api import times
 from netlab.client.resources import Resource

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from world import MAPS, World, in_world, until
+from controlworld import MAPS, World, in_world, until
 
 from netlab.client.informer import Interest
 from netlab.client.rest import ApiError, ApiUnavailable

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from world import PODS, World
+from controlworld import PODS, World
 
 from netlab.client.resources import Resource, key_of
 from netlab.client.rest import ApiError, Object, RestClient
