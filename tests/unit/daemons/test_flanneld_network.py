@@ -211,8 +211,7 @@ def test_a_kernel_that_refuses_a_change_is_told_once_and_asked_again(
             w.network.error = None
             # the next change of the leases does not trust what it does not know: all is looked at
             w.peer(10)
-            await until(lambda: w.agent.waiting is None)
-            assert len(w.network.routes()) == 4
+            await until(lambda: w.agent.waiting is None and len(w.network.routes()) == 4)
 
     run(body)
 
