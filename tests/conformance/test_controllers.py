@@ -13,9 +13,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "controllers"))
 
+from controlworld import CA, MAPS, NAMESPACES, PODS, QUOTAS, SERVICES, SETS, World, in_world, until
 from test_controllers_endpoints import ready_is, served, service, serving_pod, slices_of
 from test_controllers_garbage import a_set, owner
-from controlworld import CA, MAPS, NAMESPACES, PODS, QUOTAS, SERVICES, SETS, World, in_world, until
 
 from netlab.client.resources import Resource
 from netlab.client.rest import ApiError, Object

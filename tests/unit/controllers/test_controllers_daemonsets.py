@@ -8,8 +8,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from workloads import kubelet, pods_of, template
 from controlworld import World, in_world, until
+from workloads import kubelet, pods_of, template
 
 from netlab.client.resources import Resource
 from netlab.client.rest import Object

@@ -10,8 +10,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from workloads import DEPLOYMENTS, SETS, deploy, kubelet, pods_of, template
 from controlworld import EVENTS, PODS, World, in_world, until
+from workloads import DEPLOYMENTS, SETS, deploy, kubelet, pods_of, template
 
 from netlab.client.rest import Object
 from netlab.controllers.deployments import Deployments, same_template, template_hash

@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from workloads import DEPLOYMENTS, deploy, kubelet, pods_of
 from controlworld import World, in_world, until
+from workloads import DEPLOYMENTS, deploy, kubelet, pods_of
 
 from netlab.client.resources import Resource
 from netlab.client.rest import ApiError

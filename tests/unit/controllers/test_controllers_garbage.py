@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from test_controllers_namespaces import WIDGETS, widgets
 from controlworld import EVENTS, MAPS, NAMESPACES, PODS, SETS, World, in_world, until
+from test_controllers_namespaces import WIDGETS, widgets
 
 from netlab.client.resources import Resource
 from netlab.client.rest import Object

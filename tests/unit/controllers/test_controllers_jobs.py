@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from workloads import kubelet
 from controlworld import PODS, World, in_world, until
+from workloads import kubelet
 
 from netlab.client.resources import Resource
 from netlab.client.rest import Object

@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from test_controllers_garbage import a_set
 from controlworld import MAPS, PODS, QUOTAS, SERVICES, SETS, World, in_world, until
+from test_controllers_garbage import a_set
 
 from netlab.client.rest import ApiError
 from netlab.controllers.quotas import ResourceQuotas, counted
