@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from netlab.apiserver.call import User
 from netlab.apiserver.server import ApiServer, Settings, runner
 from netlab.store.memory import MemoryStore
+from netlab.store.protocol import Store
 
 Json = dict[str, Any]
 #: seconds after which a test has failed
@@ -138,9 +139,9 @@ class Events:
 
 
 @contextlib.asynccontextmanager
-async def serving(**settings: Any) -> AsyncIterator[Client]:
-    """A server, and its administrator's client."""
-    store = MemoryStore()
+async def serving(store: Store | None = None, **settings: Any) -> AsyncIterator[Client]:
+    """A server, and its administrator's client. store: another one than in memory; it is closed in the end."""
+    store = store or MemoryStore()
     given = {
         "issuer": "https://test", "address": "127.0.0.1:0", "token_key": _KEY, "static": USERS,
         "now": lambda: 1_700_000_000.0, **settings,

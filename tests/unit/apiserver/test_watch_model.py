@@ -1,16 +1,57 @@
 """Random writers, and watchers that drop and resume: at the end every watcher's view is what a list says."""
 
 import asyncio
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serving import DEADLINE, MAPS, Client, config_map, serving
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "overlay"))
+
+from stores import running_etcd
+
+from netlab.client.etcd import EtcdClient
+from netlab.store.etcd import EtcdStore
+from netlab.store.memory import MemoryStore
+from netlab.store.protocol import Store
+from netlab.store.sqlite import SqliteStore
+
+NEEDS_ETCD = pytest.mark.skipif(shutil.which("etcd") is None, reason="needs etcd: apt-get install etcd-server")
+Stores = Callable[[str], Awaitable[Store]]
 
 _names = st.sampled_from(["a", "b", "c", "d"])
 _writes = st.lists(st.tuples(_names, st.sampled_from(["put", "in", "out", "delete"])), min_size=1, max_size=30)
 #: after how many events a watcher drops its connection, each time
 _drops = st.lists(st.integers(1, 5), max_size=4)
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    """An empty store of a kind, for one example after another."""
+    files = count()
+    with ExitStack() as ends:
+        etcd: list[str] = []
+
+        async def make(kind: str) -> Store:
+            if kind == "memory":
+                return MemoryStore()
+            if kind == "sqlite":
+                return await SqliteStore.open(tmp_path / f"{next(files)}.db")
+            if not etcd:
+                etcd.append(ends.enter_context(running_etcd(tmp_path)).url)
+            client = EtcdClient(etcd, timeout=DEADLINE)
+            await client.delete_prefix("")
+            return EtcdStore(client)
+
+        yield make
 
 
 async def write(c: Client, writes: list[tuple[str, str]]) -> None:
@@ -56,11 +97,14 @@ async def follow(c: Client, drops: list[int], until: asyncio.Future[int], **quer
     return view
 
 
+@pytest.mark.parametrize("kind", ["memory", "sqlite", pytest.param("etcd", marks=NEEDS_ETCD)])
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(_writes, min_size=1, max_size=3), st.lists(_drops, min_size=1, max_size=3))
-def test_every_view_is_the_truth_at_the_end(writers: list[list[tuple[str, str]]], watchers: list[list[int]]) -> None:
+@given(writers=st.lists(_writes, min_size=1, max_size=3), watchers=st.lists(_drops, min_size=1, max_size=3))
+def test_every_view_is_the_truth_at_the_end(
+    kind: str, stores: Stores, writers: list[list[tuple[str, str]]], watchers: list[list[int]]
+) -> None:
     async def run() -> None:
-        async with asyncio.timeout(DEADLINE), serving() as c:
+        async with asyncio.timeout(DEADLINE), serving(await stores(kind)) as c:
             c.server.ctx.bookmark_every = 0.02
             until: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             queries: list[dict[str, Any]] = [{}, {"labelSelector": "in=yes"}, {"labelSelector": "in!=yes"}]
