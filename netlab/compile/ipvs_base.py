@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from netlab.compile.iptables_base import MARK
 from netlab.compile.proxying import Family, ProxyConfig
 from netlab.model import Chain, Dummy, IptablesRule, Item, Link, Sysctl
 
 DUMMY = "kube-ipvs0"
+
+
+class _Add(Protocol):
+    def __call__(self, table: str, chain: str, line: str, why: str) -> None: ...
+
+
+class _Matching(Protocol):
+    def __call__(self, name: str, where: str = "dst,dst") -> str: ...
+
 
 SET_TYPES = {
     "KUBE-LOOP-BACK": "hash:ip,port,ip",
@@ -111,7 +121,7 @@ def base_items(config: ProxyConfig, family: Family) -> tuple[Item, ...]:
         local, every = f"KUBE-NODE-PORT-LOCAL-{suffix}", f"KUBE-NODE-PORT-{suffix}"
         add("nat", "KUBE-NODE-PORT", f"-p {proto} {matching(local, where)} -j RETURN", "node ports, Local policy")
         add("nat", "KUBE-NODE-PORT", f"-p {proto} {matching(every, where)} -j KUBE-MARK-MASQ", "node ports")
-    _filter(add, matching, config)
+    _filter(add, matching)
     chains: list[Item] = [
         Chain(family=family, table=table, name=name, rules=tuple(listed), owner=config.owner, why="the proxy")
         for (table, name), listed in rules.items()
@@ -120,7 +130,8 @@ def base_items(config: ProxyConfig, family: Family) -> tuple[Item, ...]:
     return (*sysctls(config, family), link, *chains)
 
 
-def _filter(add, matching, config: ProxyConfig) -> None:  # type: ignore[no-untyped-def]
+def _filter(add: _Add, matching: _Matching) -> None:
+    """The table filter: what is for a Service's address and no port of it is refused; source ranges; health checks."""
     for builtin, target, comment in (
         ("INPUT", "KUBE-IPVS-FILTER", "kubernetes ipvs access filter"),
         ("INPUT", "KUBE-PROXY-FIREWALL", "kube-proxy firewall rules"),
