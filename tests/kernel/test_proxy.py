@@ -152,8 +152,8 @@ def test_S110_S111_S114_a_udp_client_that_keeps_its_port_follows(net: Net, proxy
                 data, sender = client.recvfrom(100)
             except OSError:
                 return "nobody"
-            assert sender == address
-            return data.decode().split()[0]
+            # what is on its way while the flow is forgotten comes back as it is, and no connected socket would take it
+            return data.decode().split()[0] if sender == address else "a stray"
 
         ways = [(inside, (VIP, 8053)), (outside, (worlds.NODE_IPS["n1"], 30053))]
         # before there is such a Service, too: the flow then leads nowhere (S116)
