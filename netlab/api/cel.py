@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from netlab.api.quantity import QuantityError, canonical, format_
 from netlab.api.quantity import value as amount
+from netlab.base.addresses import inside
 
 if TYPE_CHECKING:
     from cel_expr_python import cel
@@ -203,12 +204,7 @@ def _contains(cidr: Opaque, other: Opaque) -> bool:
     network = _network(cidr)
     if "ip" in other:
         return _address(other) in network
-    inner = _network(other)
-    if isinstance(network, ipaddress.IPv4Network) and isinstance(inner, ipaddress.IPv4Network):
-        return inner.subnet_of(network)
-    if isinstance(network, ipaddress.IPv6Network) and isinstance(inner, ipaddress.IPv6Network):
-        return inner.subnet_of(network)
-    return False
+    return inside(_network(other), network)
 
 
 def _index(values: list[Any], wanted: Any) -> int:

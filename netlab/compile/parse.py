@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from netlab.base.addresses import inside
 from netlab.base.errors import InputError, Problem
 from netlab.base.manifests import Manifest
 from netlab.compile.fields import PROTOCOLS, Fields
@@ -376,7 +377,7 @@ def _peer(f: Fields) -> Peer:
 
 def _inside(inner: str, outer: str) -> bool:
     a, b = ipaddress.ip_network(inner), ipaddress.ip_network(outer)
-    return a.version == b.version and a.subnet_of(b) and a != b  # type: ignore[arg-type]
+    return a != b and inside(a, b)
 
 
 def _policy_port(f: Fields) -> PolicyPort:

@@ -176,6 +176,9 @@ def accepted(server: socket.socket) -> str:
     return str(whence[0])
 
 
+@pytest.mark.not_in_vm(
+    "starts of Python, a minute for each version in an emulator; the kernel is asked the same by the others"
+)
 @pytest.mark.parametrize("version", ["0.3.1", "0.4.0", "1.0.0", "1.1.0"])
 def test_a_runtime_of_somebody_else_calls_netlabs_plugins(node: Node, version: str) -> None:
     net = lan(node, {"type": "loopback"}, PORTMAP, version=version)

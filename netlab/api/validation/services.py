@@ -10,6 +10,7 @@ from netlab.api.fielderrors import FieldError, duplicate, forbidden, invalid, no
 from netlab.api.names import label_problems, port_name_problems, subdomain_problems
 from netlab.api.validation.common import IMMUTABLE, one_of, port_problem, selector
 from netlab.api.validation.meta import labels
+from netlab.base.addresses import inside
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -188,8 +189,7 @@ def _block(block: Json, at: str) -> list[FieldError]:
         except ValueError:
             found.append(invalid(f"{at}.except[{i}]", text, _CIDR))
             continue
-        smaller = inner.version == outer.version and inner.prefixlen > outer.prefixlen
-        if not smaller or not inner.subnet_of(outer):  # type: ignore[arg-type]
+        if inner == outer or not inside(inner, outer):
             found.append(invalid(f"{at}.except[{i}]", text, "must be a strict subset of `cidr`"))
     return found
 
