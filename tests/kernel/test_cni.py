@@ -309,6 +309,7 @@ def test_flannel_and_calico_reach_the_node_and_each_other(node: Node) -> None:
     assert node.left() == ([], [], [])
 
 
+@pytest.mark.not_in_vm("starts of Python by the dozen: the kernel has no part in what it asks")
 def test_killed_anywhere_nothing_leaks(node: Node) -> None:
     """ADD and DEL of a few containers, some killed in the middle; a DEL is owed for each ADD, as a kubelet pays it."""
     chance = random.Random(7)

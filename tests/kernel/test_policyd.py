@@ -24,7 +24,10 @@ from netlab.kernel.linux import LinuxBackend
 from netlab.model import HostState
 from netlab.model.claims import Claims
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
+    pytest.mark.not_in_vm("a Python process for each test: an emulator takes minutes; what it writes is tested there"),
+]
 HEALTH = 9099
 PODS = worlds.nine()
 BASE = [*(worlds.node(name) for name in worlds.NODES), *worlds.namespaces()]

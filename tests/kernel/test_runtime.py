@@ -169,6 +169,7 @@ def test_another_process_adopts_what_it_finds(runtime: Runtime) -> None:
     assert (after.exit_code, after.started) == (137, before.started)
 
 
+@pytest.mark.not_in_vm("starts of Python by the dozen: an emulator takes minutes")
 def test_whoever_makes_containers_may_be_killed_anywhere(runtime: Runtime) -> None:
     """What is left is found, and can be taken away without a trace: see the fixture."""
     chance = random.Random(11)
