@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from netlab.base.errors import KernelError, MachineError
@@ -192,6 +192,28 @@ def delete(name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def aside(call: Callable[[], None]) -> None:
+    """Run `call` in a namespace of its own, which has nothing but lo (down) and is gone afterwards.
+
+    In a thread of its own, so that nobody else sees it. What `call` raises is raised here.
+    """
+    own()  # before the thread is anywhere else
+    raised: list[BaseException] = []
+
+    def there() -> None:
+        try:
+            syscalls.unshare(syscalls.CLONE_NEWNET)
+            call()
+        except BaseException as e:  # the caller's to judge, whatever it is
+            raised.append(e)
+
+    thread = threading.Thread(target=there, name="netlab-aside")
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
 
 
 def is_machines_own() -> bool:

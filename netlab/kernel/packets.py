@@ -18,6 +18,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -36,9 +37,11 @@ RECEIVE_BUFFER = 16 * 1024 * 1024
 BATCH = 64
 #: seconds for tcpdump to compile a filter; host names in it may have to be resolved
 COMPILE_TIMEOUT = 10.0
+#: seconds for the kernel to begin with time stamps: some 10 milliseconds at most, as it is
+STAMPS_TIMEOUT = 2.0
 
 _ETH_P_ALL = 0x0003
-_SIOCGIFHWADDR = 0x8927
+_SIOCGIFHWADDR, _SIOCSIFFLAGS, _IFF_UP = 0x8927, 0x8914, 1
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 26, 33, 35
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 263, 6, 8, 23
 _TP_STATUS_VLAN_VALID, _TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
@@ -127,6 +130,32 @@ def compile_filter(expression: str, linktype: int) -> Program:
         raise InputError(f"filter {expression!r}: {said}", hint="the language is described in pcap-filter(7)")
     rows = [[int(word) for word in line.split()] for line in done.stdout.splitlines()[1:]]
     return tuple((code, if_true, if_false, k) for code, if_true, if_false, k in rows)
+
+
+def await_time_stamps() -> None:
+    """Return when the kernel stamps every packet at its arrival, at the latest after STAMPS_TIMEOUT.
+
+    It begins with that a while after the first socket asked for it (net_enable_timestamp() leaves it to a work queue),
+    and a packet of the time between is stamped when it is read: too late, and after those that came later. So the
+    first socket sends itself packets, in a namespace of its own, until one waits with a stamp from before it was read.
+    """
+
+    def watch() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", _IFF_UP))
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            sock.bind(("127.0.0.1", 0))
+            until = time.monotonic() + STAMPS_TIMEOUT
+            while time.monotonic() < until:
+                sock.sendto(b"", sock.getsockname())
+                before = time.time_ns()
+                ((_, _, stamp),) = sock.recvmsg(0, _ANCILLARY)[1]
+                seconds, nanoseconds = _TIMESPEC.unpack(stamp)
+                if seconds * 1_000_000_000 + nanoseconds <= before:
+                    return
+                time.sleep(0.0005)  # the work queue may want this processor
+
+    netns.aside(watch)
 
 
 class Tap:
@@ -232,6 +261,8 @@ class Taps:
         try:
             for where, device in wanted:
                 opened.append(Tap(where, device, expression))
+            if opened:
+                await_time_stamps()
             return cls(opened)
         except BaseException:
             for tap in opened:

@@ -184,6 +184,14 @@ def test_a_busy_tap_does_not_keep_the_others_waiting(pair: tuple[str, str]) -> N
         assert len(times) == 500 and times == sorted(times)
 
 
+def test_the_first_packet_already_carries_the_time_of_its_coming(pair: tuple[str, str]) -> None:
+    for _ in range(10):
+        with Taps.open([(pair[1], "eth0")], "udp") as taps:
+            send(pair[0], "10.9.9.2")
+            sent = time.time_ns()
+            assert [frame.time_ns <= sent for frame in collect(taps, bool)] == [True]
+
+
 def test_a_device_that_goes_away_falls_silent(pair: tuple[str, str]) -> None:
     with Taps.open([(pair[0], "eth0"), (pair[1], "lo")], "udp") as taps:
         ip("-n", pair[0], "link", "delete", "eth0")
