@@ -139,7 +139,7 @@ def test_a_process_that_is_still_inside_is_stopped(tmp_path: Path) -> None:
     netlab("lab", "up", str(tmp_path))
     with subprocess.Popen(["ip", "netns", "exec", f"{name}.a", "sleep", "600"]) as sleeper:
         entered = Path(f"/proc/{sleeper.pid}/ns/net")
-        wanted = os.stat(f"/run/netns/{name}.a").st_ino
+        wanted = Path(f"/run/netns/{name}.a").stat().st_ino
         while entered.stat().st_ino != wanted:
             assert sleeper.poll() is None
         said = netlab("lab", "down", name)

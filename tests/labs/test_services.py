@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from exercising import LABS, SHORT, TestBook, captured, exercises_of, type_in
+from exercising import LABS, SHORT, captured, exercises_of, type_in, unmet, until
 from patience import patience
 
 from netlab.base.errors import MachineError
@@ -46,49 +46,12 @@ CURES = {
 }  # fmt: skip
 
 
-def until(holds: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def up(lab_copy: Callable[[str], Lab]) -> Callable[[str], Lab]:
-    """The lab of that name, brought up once."""
-    known: dict[str, Lab] = {}
-
-    def get(name: str) -> Lab:
-        if name not in known:
-            known[name] = lab_copy(name)
-        return known[name]
-
-    return get
-
-
-@pytest.fixture
-def exercises(up: Callable[[str], Lab], engine: Engine) -> Iterator[Callable[..., Exercises]]:
-    used: list[Exercises] = []
-
-    def get(name: str, within: float = 60) -> Exercises:
-        book = Book.of(up(name))
-        used.append(Exercises(engine, TestBook(book.lab, book.document, book.file, within)))
-        return used[-1]
-
-    yield get
-    for each in used:
-        if each.running():
-            each.solve()
-        until(lambda each=each: engine.drift(each.name).clean, "a lab without drift")
-
-
 @pytest.mark.parametrize("name", LABS_UP)
 def test_every_check_holds_and_nothing_drifts(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     lab = up(name)
-    results = run_all(lab.file.checks, Context(engine.machine, engine.record(lab.name), lab.topology))
-    assert [f"{r.name}: {r.detail}" for r in results if r.outcome != "passed"] == []
-    assert len(results) >= 15
-    assert engine.drift(lab.name).clean
+    assert unmet(engine, lab) == []
+    assert len(lab.file.checks) >= 15
+    until(lambda: engine.drift(lab.name).clean, "a lab without drift")
     assert engine.up(lab).operations == 0
 
 
