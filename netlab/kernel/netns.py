@@ -11,7 +11,6 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from netlab.base.errors import KernelError, MachineError
@@ -200,6 +199,8 @@ def aside(call: Callable[[], None]) -> None:
 
     In a thread of its own, so that nobody else sees it. What `call` raises is raised here.
     """
+    from concurrent.futures import ThreadPoolExecutor  # which brings logging: not for who only needs a name
+
     own()  # before the thread is anywhere else
 
     def there() -> None:
