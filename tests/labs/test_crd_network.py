@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from netlab.lab.checks import Context, run_all
 from netlab.lab.engine import Engine
 from netlab.lab.labfile import Lab
 from netlab.lab.scripts import lab_script
 
+pytestmark = pytest.mark.not_in_vm("an API server with its clients: a bridge is all that it asks of the kernel")
 ROOT = Path(__file__).parents[2]
 
 
