@@ -25,8 +25,15 @@ def netlab(*words: str, status: int = 0, stdin: str | None = None, cwd: Path | N
     return done.stdout + done.stderr
 
 
-def snapshot() -> str:
-    return subprocess.run([ROOT / "scripts/lib/machine-snapshot"], capture_output=True, text=True, check=True).stdout
+def snapshot() -> list[str]:
+    """The machine's own network, line by line, and of all namespaces our own: others may test labs at the same time."""
+    done = subprocess.run([ROOT / "scripts/lib/machine-snapshot"], capture_output=True, text=True, check=True)
+    lines, section = [], ""
+    for line in done.stdout.splitlines():
+        section = line if line.startswith("== ") else section
+        if section != "== ip netns list" or line == section or line.startswith(NAME):
+            lines.append(line)
+    return lines
 
 
 @pytest.fixture(scope="module")
