@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,13 +89,17 @@ def test_routing_comes_to_rest_where_it_was_computed(name: str, up: Callable[[st
 
     computed = routes(lab.whole)
     assert computed
-    until(lambda: routes(engine.others(engine.journal(lab.name), engine.record(lab.name))) == computed, "the same routes")
+    until(
+        lambda: routes(engine.others(engine.journal(lab.name), engine.record(lab.name))) == computed, "the same routes"
+    )
 
 
 @pytest.mark.parametrize("name", ["bgp-border", "calico-bgp", "calico-peers"])
 def test_the_script_is_the_lab_s(name: str) -> None:
     text = lab_script(Lab(ROOT / "labs" / name / "lab.yaml"))
-    assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, f"netlab lab script {name} > scripts/labs/{name}.sh"
+    assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, (
+        f"netlab lab script {name} > scripts/labs/{name}.sh"
+    )
 
 
 # -- exercises
@@ -113,7 +117,10 @@ def test_it_starts_broken_and_is_solved(
     assert [line.outcome for line in lines] == ["failed"] * len(exercise.checks), lines
     e.solve()
     assert e.running() is None
-    results = run_all(e.book.checks([*exercise.checks, *exercise.keeps]), Context(engine.machine, engine.record(e.name), e.lab.topology))
+    results = run_all(
+        e.book.checks([*exercise.checks, *exercise.keeps]),
+        Context(engine.machine, engine.record(e.name), e.lab.topology),
+    )
     assert [(r.name, r.detail) for r in results if r.outcome != "passed"] == []
 
 
@@ -149,7 +156,12 @@ def test_it_is_mended_by_hand(name: str, ident: str, exercises: Callable[[str], 
     [
         ("bgp-border", "open-update", ["router-1:C", "router-2:C"], "router-1", {"192.0.2.1"}),
         pytest.param(
-            "calico-peers", "two-makers", ["node1:eth0"], "node1", {"10.168.0.1", "10.168.0.2", "10.168.0.9"}, marks=NEEDS_PEERS
+            "calico-peers",
+            "two-makers",
+            ["node1:eth0"],
+            "node1",
+            {"10.168.0.1", "10.168.0.2", "10.168.0.9"},
+            marks=NEEDS_PEERS,
         ),
     ],
 )

@@ -25,4 +25,6 @@ def test_every_check_holds_and_nothing_drifts(lab_copy: Callable[[str], Lab], en
 
 def test_the_script_is_the_lab_s() -> None:
     text = lab_script(Lab(ROOT / "labs" / "crd-network" / "lab.yaml"))
-    assert (ROOT / "scripts/labs/crd-network.sh").read_text() == text, "netlab lab script crd-network > scripts/labs/crd-network.sh"
+    assert (ROOT / "scripts/labs/crd-network.sh").read_text() == text, (
+        "netlab lab script crd-network > scripts/labs/crd-network.sh"
+    )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +23,8 @@ PATIENCE = patience(30)  # seconds until a wait is given up
 #: the module, or the kernel itself, has this file
 HAS_IPVS = Path("/proc/net/ip_vs").exists()
 IPVS = pytest.param(
-    "services-ipvs", marks=pytest.mark.skipif(not HAS_IPVS, reason="this kernel has no IPVS: modprobe ip_vs, or scripts/vm-test")
+    "services-ipvs",
+    marks=pytest.mark.skipif(not HAS_IPVS, reason="this kernel has no IPVS: modprobe ip_vs, or scripts/vm-test"),
 )
 NAMES = ["services-iptables", "nodeport", "services-nftables"]
 ELSEWHERE = pytest.mark.not_in_vm("every kernel has what it takes, and Python is slow in an emulator")
@@ -72,7 +70,9 @@ def test_what_is_told_is_what_the_proxies_ask_for(name: str, up: Callable[[str],
 @pytest.mark.parametrize("name", [*NAMES, "services-ipvs"])
 def test_the_script_is_the_lab_s(name: str) -> None:
     text = lab_script(Lab(ROOT / "labs" / name / "lab.yaml"))
-    assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, f"netlab lab script {name} -o scripts/labs/{name}.sh"
+    assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, (
+        f"netlab lab script {name} -o scripts/labs/{name}.sh"
+    )
 
 
 @ELSEWHERE
@@ -143,7 +143,9 @@ def test_a_change_of_the_manifests_is_followed(name: str, up: Callable[[str], La
     two = spec.model_copy(update={"among": ["hostnames-9klb2", "hostnames-xths6"], "connections": 100})
     check = lab.file.checks[0].model_copy(update={"reach": None, "balance": two, "within": PATIENCE})
     try:
-        write(file, before.replace("hostnames-khxpz, labels: {app: hostnames}", "hostnames-khxpz, labels: {app: other}"))
+        write(
+            file, before.replace("hostnames-khxpz, labels: {app: hostnames}", "hostnames-khxpz, labels: {app: other}")
+        )
         (result,) = run_all([check], Context(engine.machine, engine.record(lab.name), lab.topology))
         assert result.outcome == "passed", result.detail
     finally:
