@@ -36,6 +36,7 @@ COMMANDS = {
     "policyd": Entry("netlab.cli.policyd:policyd", "Hold NetworkPolicies on a node (what labs run in their nodes)."),
     "dns": Entry("netlab.cli.dns:dns", "Cluster DNS: serve it, or ask whom a name leads to."),
     "server": Entry("netlab.cli.server:server", "Serve the Kubernetes API, run controllers and scheduler."),
+    "cluster": Entry("netlab.cli.cluster:cluster", "Kubernetes on this machine: nodes made of namespaces, real pods."),
     "apiserver": Entry("netlab.cli.apiserver:apiserver", "Serve the Kubernetes API alone."),
     "controllers": Entry("netlab.cli.server:controllers", "Run the controllers against an API server."),
     "scheduler": Entry("netlab.cli.server:scheduler", "Give pods their nodes, against an API server."),

@@ -84,6 +84,43 @@ def make(group: str, root: Path = ROOT) -> Path:
     return made
 
 
+#: controllers of version 1 by which a group's members are counted and found
+_COUNTING = ("cpu", "cpuacct", "memory", "pids")
+
+
+def join(group: str, root: Path = ROOT) -> None:
+    """Be a member of a group from here on, with all that this process will start; it is made if it is not there."""
+    if unified(root):
+        tops = [root]
+        for above in reversed(Path(group.lstrip("/")).parents):
+            at = root / above
+            at.mkdir(exist_ok=True)
+            for controller in ("cpu", "memory", "pids"):
+                with contextlib.suppress(OSError):  # one that this kernel has not, or whose parent does not give it
+                    (at / "cgroup.subtree_control").write_text(f"+{controller}")
+    else:
+        tops = [root / name for name in _COUNTING if (root / name).is_dir()]
+    for top in tops:
+        made = top / group.lstrip("/")
+        try:
+            made.mkdir(parents=True, exist_ok=True)
+            (made / "cgroup.procs").write_text("0")
+        except OSError as e:
+            raise KernelError(f"cgroup {made}: {e.strerror}", errno_=e.errno or 0) from e
+
+
+def clear(group: str, seconds: float, root: Path = ROOT) -> None:
+    """KILL whatever is in a group or in one below it, and take all of them away. KernelError if one does not end."""
+    for top in hierarchies(root):
+        for at, _, _ in os.walk(top / group.lstrip("/"), topdown=False):
+            name = "/" + str(Path(at).relative_to(top))
+            if members(name, root):
+                kill(name, seconds)
+            with contextlib.suppress(OSError):  # a process that has just ended may be counted for a moment
+                Path(at).rmdir()
+    remove(group, root)
+
+
 def members(group: str, root: Path = ROOT) -> set[int]:
     """The numbers of the processes in a group, in whichever hierarchy."""
     found: set[int] = set()

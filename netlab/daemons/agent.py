@@ -1,0 +1,215 @@
+"""Everything of one node in one process: kubelet, Service proxy, policy agent, the pod network's agent; on the control
+plane the name server, too.
+
+Each part is what its own verb is (`netlab kubelet`, `proxy`, `policyd`, `flanneld`, `dns`), a task of one event loop.
+A part that fails is told in the log and started again, and the others go on; a part that never comes up keeps the agent
+from being ready. The node's network stays as it is when the agent ends, and so do its pods: the next one adopts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from netlab.base.aio import first
+from netlab.base.errors import NetlabError
+from netlab.base.notify import notify
+from netlab.client.kubeconfig import ApiConfig, load
+from netlab.client.rest import RestClient
+from netlab.daemons.flanneld import machine as flanneld_machine
+from netlab.daemons.flanneld import options as flanneld_options
+from netlab.daemons.flanneld.agent import Agent as Flanneld
+from netlab.daemons.standin import StandIn
+from netlab.overlay.managers.kube import KubeManager
+
+#: seconds before a part that has failed is started again: doubling from the first to the last
+RETRY, RETRY_MAX = 0.5, 30.0
+log = logging.getLogger("agent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """node: its name; ips: its addresses, the first of which is told to others; kubeconfig: the API server, and as whom
+    to ask; pki: a directory with kubelet.crt and kubelet.key, to serve with, and ca.crt; cgroup: below which pods are;
+    images: the store; proxy: mode of the Service proxy; pods: the prefixes of all pods; flannel, calico: which network,
+    if any; bridged: whether pods hang on a bridge; dns: the cluster's name server, serve_dns: whether it is here;
+    taints: (key, value, effect) and labels that the node registers with."""
+
+    node: str
+    ips: tuple[str, ...]
+    kubeconfig: Path
+    pki: Path
+    cgroup: str
+    images: Path
+    proxy: str = "iptables"
+    pods: tuple[str, ...] = ()
+    flannel: bool = True
+    calico: bool = False
+    bridged: bool = True
+    dns: str = "10.96.0.10"
+    serve_dns: bool = False
+    taints: tuple[tuple[str, str, str], ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Options:
+        """Out of a file."""
+        data: dict[str, Any] = orjson.loads(path.read_bytes())
+        for name in ("kubeconfig", "pki", "images"):
+            data[name] = Path(data[name])
+        for name in ("ips", "pods"):
+            data[name] = tuple(data[name])
+        data["taints"] = tuple((key, value, effect) for key, value, effect in data["taints"])
+        return cls(**data)
+
+
+class Part:
+    """One of the agent's tasks. make: of it anew, with what it needs held by a stack; waiting: what keeps it from its
+    work, None when it does it."""
+
+    def __init__(self, name: str, make: Callable[[AsyncExitStack], Awaitable[Running]]) -> None:
+        self.name, self._make = name, make
+        self.waiting: Callable[[], str | None] = lambda: "just started"
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        delay, told = RETRY, ""
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                async with AsyncExitStack() as stack:
+                    running = await self._make(stack)
+                    self.waiting = running.waiting
+                    await running.work
+                why = "it has ended"
+            except NetlabError as e:
+                why = str(e)
+            except Exception as e:
+                why = f"{type(e).__name__}: {e}"
+                log.exception("%s", self.name)
+            if loop.time() - began > RETRY_MAX:
+                delay = RETRY
+            if why != told:
+                log.error("%s: %s; trying again", self.name, why)
+                told = why
+            reason = why
+            self.waiting = lambda reason=reason: reason
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, RETRY_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A part at work. work: to be awaited; waiting: as of `Part`."""
+
+    work: Awaitable[None]
+    waiting: Callable[[], str | None]
+
+
+def parts(options: Options) -> list[Part]:
+    """What a node with these options runs."""
+    config = load(options.kubeconfig)
+    found = [Part("kubelet", _kubelet(options, config))]
+    if options.flannel:
+        found.append(Part("flanneld", _flanneld(options, config)))
+    return found
+
+
+Make = Callable[[AsyncExitStack], Awaitable[Running]]
+
+
+def _client(stack: AsyncExitStack, config: ApiConfig, name: str) -> RestClient:
+    client = RestClient(config, user_agent=f"netlab-{name}")
+    stack.push_async_callback(client.aclose)
+    return client
+
+
+def _kubelet(options: Options, config: ApiConfig) -> Make:
+    async def make(stack: AsyncExitStack) -> Running:
+        standin = StandIn(_client(stack, config, "kubelet"), options)
+        return Running(standin.run(), lambda: standin.waiting)
+
+    return make
+
+
+def _flanneld(options: Options, config: ApiConfig) -> Make:
+    async def make(stack: AsyncExitStack) -> Running:
+        public = {f"public_ip{'v6' if ':' in ip else ''}": ip for ip in options.ips}
+        given = flanneld_options.Options(
+            iface=("eth0",), kube=flanneld_options.Kube(kubeconfig=options.kubeconfig), ip_masq=True, this_machine=True,
+            public_ip=IPv4Address(public["public_ip"]) if "public_ip" in public else None,
+            public_ipv6=IPv6Address(public["public_ipv6"]) if "public_ipv6" in public else None,
+        )  # fmt: skip
+        manager = KubeManager(_client(stack, config, "flanneld"), options.node, net_conf=flanneld_options.NET_CONFIG)
+        agent = Flanneld(given, manager, flanneld_machine.LinuxMachine(given), node=manager)
+        return Running(agent.run(), lambda: agent.waiting)
+
+    return make
+
+
+async def serve(options: Options) -> None:
+    """Be the node's agent until a signal comes."""
+    # the parts tell when they are ready, each by itself: we do so when all are
+    told = os.environ.pop("NOTIFY_SOCKET", "")
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    running = parts(options)
+
+    async def until_ended() -> None:
+        await ended.wait()
+        log.info("stopping; pods and network stay as they are")
+
+    async def tell() -> None:
+        left: Collection[str] = ["just started"]
+        while left:
+            await asyncio.sleep(LOOK)
+            left = [part.name for part in running if part.waiting() is not None]
+        log.info("ready: %s", ", ".join(part.name for part in running))
+        if told:
+            os.environ["NOTIFY_SOCKET"] = told
+            notify()
+            del os.environ["NOTIFY_SOCKET"]
+        await asyncio.Event().wait()
+
+    await first(until_ended(), tell(), *(part.run() for part in running))
+
+
+#: seconds between two looks at whether all parts do their work, until they do
+LOOK = 0.05
+
+
+def run(options: Options) -> None:
+    """Be it, in this process."""
+    import uvloop
+
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )  # fmt: skip
+    gc.set_threshold(20_000, 20, 20)
+    uvloop.run(serve(options))
+
+
+def main(argv: list[str]) -> int:
+    """FILE: with the options, as JSON. What a supervisor forks instead of starting Python once more."""
+    try:
+        run(Options.read(Path(argv[0])))
+    except NetlabError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return e.exit_status
+    return 0
