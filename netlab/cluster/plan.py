@@ -189,7 +189,7 @@ def _port(node: Node) -> str:
 def _place(asked: Options, node: Node, gateways: Sequence[Interface], why: str) -> Place:
     its = f"{why}: {node.name}"
     eth0 = Device(name="eth0", kind=None, peer=(SWITCH, _port(node)), addresses=node.addresses, why=its)
-    anywhere = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
+    anywhere: dict[int, Network] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
     routes = tuple(StaticRoute(to=anywhere[g.version], via=g.ip, dev="eth0", why=its) for g in gateways)
     sysctls = [("net/ipv4/ip_forward", "1", f"{its} is its pods' router")]
     if asked.ipv6:
@@ -263,8 +263,8 @@ def table(
         if node.control_plane:
             found += _control_plane(cluster, node, netlab)
         found.append({
-            "name": node.agent, "inside": node.init, "cgroup": node.system, "call": "netlab.daemons.agent:main", "notify": True,
-            "argv": ["netlab-agent", AGENT_CONFIG],
+            "name": node.agent, "inside": node.init, "cgroup": node.system, "notify": True,
+            "call": "netlab.daemons.agent:main", "argv": ["netlab-agent", AGENT_CONFIG],
         })  # fmt: skip
     return found
 
@@ -275,8 +275,8 @@ def _control_plane(cluster: Cluster, node: Node, netlab: Sequence[str]) -> list[
     pods = ",".join(map(str, networks.pods(asked)))
     argv = [
         *netlab, "server", "--data-dir", SERVER_DATA, "--bind", ips[0], "--port", str(API_PORT), "--store", asked.store,
-        "--service-cluster-ip-range", str(SERVICES), "--cluster-cidr", pods, *(word for ip in ips for word in ("--tls-san", ip)),
-        "--tls-san", node.name,
+        "--service-cluster-ip-range", str(SERVICES), "--cluster-cidr", pods, "--tls-san", node.name,
+        *(word for ip in ips for word in ("--tls-san", ip)),
     ]  # fmt: skip
     server = {
         "name": f"{node.name}/server", "inside": node.init, "cgroup": node.system, "argv": argv, "notify": True,

@@ -14,10 +14,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Collection
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,9 @@ from netlab.base.errors import NetlabError
 from netlab.base.notify import notify
 from netlab.client.kubeconfig import ApiConfig, load
 from netlab.client.rest import RestClient
-from netlab.daemons.flanneld import machine as flanneld_machine
-from netlab.daemons.flanneld import options as flanneld_options
-from netlab.daemons.flanneld.agent import Agent as Flanneld
+from netlab.daemons.flanneld import options as flanneld
+from netlab.daemons.flanneld.machine import serve_node as serve_flanneld
 from netlab.daemons.standin import StandIn
-from netlab.overlay.managers.kube import KubeManager
 
 #: seconds before a part that has failed is started again: doubling from the first to the last
 RETRY, RETRY_MAX = 0.5, 30.0
@@ -76,95 +75,82 @@ class Options:
 
 
 class Part:
-    """One of the agent's tasks. make: of it anew, with what it needs held by a stack; waiting: what keeps it from its
-    work, None when it does it."""
+    """One of the agent's tasks. serve: does the work until it is cancelled, and calls what it is given once it does it;
+    waiting: what keeps it from its work, None when it does it."""
 
-    def __init__(self, name: str, make: Callable[[AsyncExitStack], Awaitable[Running]]) -> None:
-        self.name, self._make = name, make
-        self.waiting: Callable[[], str | None] = lambda: "just started"
+    def __init__(self, name: str, serve: Callable[[Callable[[], object]], Awaitable[None]]) -> None:
+        self.name, self._serve = name, serve
+        self.waiting: str | None = "just started"
 
-    async def run(self) -> None:
-        """Until cancelled."""
+    async def run(self, changed: Callable[[], object]) -> None:
+        """Until cancelled. changed: called when `waiting` is another."""
+
+        def ready() -> None:
+            self.waiting = None
+            changed()
+
         delay, told = RETRY, ""
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
             try:
-                async with AsyncExitStack() as stack:
-                    running = await self._make(stack)
-                    self.waiting = running.waiting
-                    await running.work
+                await self._serve(ready)
                 why = "it has ended"
             except NetlabError as e:
                 why = str(e)
             except Exception as e:
                 why = f"{type(e).__name__}: {e}"
-                log.exception("%s", self.name)
+                log.error("%s", self.name, exc_info=e)
             if loop.time() - began > RETRY_MAX:
                 delay = RETRY
             if why != told:
                 log.error("%s: %s; trying again", self.name, why)
-                told = why
-            reason = why
-            self.waiting = lambda reason=reason: reason
+            self.waiting = told = why
+            changed()
             await asyncio.sleep(delay)
             delay = min(2 * delay, RETRY_MAX)
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A part at work. work: to be awaited; waiting: as of `Part`."""
-
-    work: Awaitable[None]
-    waiting: Callable[[], str | None]
 
 
 def parts(options: Options) -> list[Part]:
     """What a node with these options runs."""
     config = load(options.kubeconfig)
-    found = [Part("kubelet", _kubelet(options, config))]
+    found = [Part("kubelet", partial(_kubelet, options, config))]
     if options.flannel:
-        found.append(Part("flanneld", _flanneld(options, config)))
+        found.append(Part("flanneld", partial(_flanneld, options, config)))
     return found
 
 
-Make = Callable[[AsyncExitStack], Awaitable[Running]]
-
-
-def _client(stack: AsyncExitStack, config: ApiConfig, name: str) -> RestClient:
+@asynccontextmanager
+async def _client(config: ApiConfig, name: str) -> AsyncIterator[RestClient]:
     client = RestClient(config, user_agent=f"netlab-{name}")
-    stack.push_async_callback(client.aclose)
-    return client
+    try:
+        yield client
+    finally:
+        await client.aclose()
 
 
-def _kubelet(options: Options, config: ApiConfig) -> Make:
-    async def make(stack: AsyncExitStack) -> Running:
-        standin = StandIn(_client(stack, config, "kubelet"), options)
-        return Running(standin.run(), lambda: standin.waiting)
-
-    return make
+Ready = Callable[[], object]
 
 
-def _flanneld(options: Options, config: ApiConfig) -> Make:
-    async def make(stack: AsyncExitStack) -> Running:
-        public = {f"public_ip{'v6' if ':' in ip else ''}": ip for ip in options.ips}
-        given = flanneld_options.Options(
-            iface=("eth0",), kube=flanneld_options.Kube(kubeconfig=options.kubeconfig), ip_masq=True, this_machine=True,
-            public_ip=IPv4Address(public["public_ip"]) if "public_ip" in public else None,
-            public_ipv6=IPv6Address(public["public_ipv6"]) if "public_ipv6" in public else None,
-        )  # fmt: skip
-        manager = KubeManager(_client(stack, config, "flanneld"), options.node, net_conf=flanneld_options.NET_CONFIG)
-        agent = Flanneld(given, manager, flanneld_machine.LinuxMachine(given), node=manager)
-        return Running(agent.run(), lambda: agent.waiting)
+async def _kubelet(options: Options, config: ApiConfig, ready: Ready) -> None:
+    async with _client(config, "kubelet") as client:
+        await StandIn(client, options).run(ready)
 
-    return make
+
+async def _flanneld(options: Options, config: ApiConfig, ready: Ready) -> None:
+    public = {ip.version: ip for ip in map(ip_address, options.ips)}
+    ipv4, ipv6 = public.get(4), public.get(6)
+    assert not isinstance(ipv4, IPv6Address) and not isinstance(ipv6, IPv4Address)
+    given = flanneld.Options(iface=("eth0",), public_ip=ipv4, public_ipv6=ipv6, ip_masq=True, this_machine=True)
+    async with _client(config, "flanneld") as client:
+        await serve_flanneld(given, client, options.node, ready=ready)
 
 
 async def serve(options: Options) -> None:
     """Be the node's agent until a signal comes."""
     # the parts tell when they are ready, each by itself: we do so when all are
     told = os.environ.pop("NOTIFY_SOCKET", "")
-    ended = asyncio.Event()
+    ended, changed = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
@@ -175,10 +161,9 @@ async def serve(options: Options) -> None:
         log.info("stopping; pods and network stay as they are")
 
     async def tell() -> None:
-        left: Collection[str] = ["just started"]
-        while left:
-            await asyncio.sleep(LOOK)
-            left = [part.name for part in running if part.waiting() is not None]
+        while any(part.waiting is not None for part in running):
+            await changed.wait()
+            changed.clear()
         log.info("ready: %s", ", ".join(part.name for part in running))
         if told:
             os.environ["NOTIFY_SOCKET"] = told
@@ -186,11 +171,7 @@ async def serve(options: Options) -> None:
             del os.environ["NOTIFY_SOCKET"]
         await asyncio.Event().wait()
 
-    await first(until_ended(), tell(), *(part.run() for part in running))
-
-
-#: seconds between two looks at whether all parts do their work, until they do
-LOOK = 0.05
+    await first(until_ended(), tell(), *(part.run(changed.set) for part in running))
 
 
 def run(options: Options) -> None:

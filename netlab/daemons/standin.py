@@ -13,9 +13,8 @@ from netlab.client.rest import MERGE_PATCH, ApiError, ApiUnavailable, RestClient
 class StandIn:
     def __init__(self, client: RestClient, options: Any) -> None:
         self.client, self.options = client, options
-        self.waiting: str | None = "not registered yet"
 
-    async def run(self) -> None:
+    async def run(self, ready: Any) -> None:
         o = self.options
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         addresses = [{"type": "InternalIP", "address": ip} for ip in o.ips] + [{"type": "Hostname", "address": o.node}]
@@ -46,5 +45,5 @@ class StandIn:
         await self.client.patch(
             path("v1", "nodes", name=o.node, subresource="status"), {"status": status}, kind=MERGE_PATCH
         )
-        self.waiting = None
+        ready()
         await asyncio.Event().wait()

@@ -8,9 +8,9 @@
 
 A process is in a network namespace (`netns`), or in all namespaces of another one (`inside`) as soon as that is
 ready, and in a control group (`cgroup`). With `init` it is the first of a process namespace of its own, which ends with
-it, and `unplug` names the network namespace that shall then end as well. `listen` are addresses where sockets are opened
-before it is anywhere else; they stay open while it is started again. `call` is `module:function` instead of a program:
-the module is loaded once, here, and such processes are forks of this one, which share what was loaded.
+it, and `unplug` names the network namespace that shall then end as well. `listen` are addresses where sockets are
+opened before it is anywhere else; they stay open while it is started again. `call` is `module:function` instead of a
+program: the module is loaded once, here, and such processes are forks of this one, which share what was loaded.
 
 One thread, one select: signals arrive through a wakeup pipe, the timeout is the next restart or the next KILL. As a
 child subreaper (prctl(2)) it inherits what its children leave behind, so SIGCHLD and waitpid tell it of every end, and

@@ -353,9 +353,9 @@ class _Child(NamedTuple):
                 signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
                 os.execvpe(self.argv[0], self.argv, self._environment())
         except (OSError, KernelError) as e:
-            number = e.errno_ if isinstance(e, KernelError) else e.errno or 0
+            errno_ = e.errno_ if isinstance(e, KernelError) else e.errno or 0
             with contextlib.suppress(OSError):  # closed: then it ran, and has failed by itself
-                os.write(report, bytes([step]) + number.to_bytes(4, "big"))
+                os.write(report, bytes([step]) + errno_.to_bytes(4, "big"))
         finally:
             os._exit(status)
 
