@@ -18,8 +18,9 @@ from netlab.base.notify import notify
 from netlab.client.kubeconfig import ApiConfig
 from netlab.controllers.shape import Controller
 from netlab.daemons import controllers, scheduler
-from netlab.daemons.apiserver import Options, Running, close, serve, until_told
+from netlab.daemons.apiserver import Options, Running, close, serve
 from netlab.daemons.apiserver import run as run_server
+from netlab.daemons.signals import until_told
 
 log = logging.getLogger("server")
 
