@@ -224,10 +224,8 @@ class Engine:
 
     def _remove(self, journal: Journal) -> int:
         record = journal.read(names_only=True)
-        count = sum(
-            name.endswith("/init") and process["state"] == "running"
-            for name, process in self.machine.processes(journal.dir).items()
-        )
+        processes = self.machine.processes(journal.dir).items()
+        count = len([name for name, p in processes if name.endswith("/init") and p["state"] == "running"])
         self.machine.stop_processes(journal.dir)
         names = record.namespaces if record else ()
         self.machine.expel(names)

@@ -12,7 +12,6 @@ import contextlib
 import ipaddress
 import logging
 import os
-import signal
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from netlab.apiserver.server import ApiServer, Settings, runner, tls_context
 from netlab.base.errors import InputError, MachineError
 from netlab.base.notify import listening, notify
 from netlab.client.kubeconfig import kubeconfig, load
+from netlab.daemons.signals import until_told
 from netlab.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -191,14 +191,6 @@ def issue_kubeconfig(data_dir: Path, user: str, groups: Sequence[str], *, server
     authority = Authority.open(data_dir / "pki")
     pair = authority.issue(user, groups)
     return kubeconfig(server or load(admin).server, authority.pair.cert, cert=pair.cert, key=pair.key, user=user)
-
-
-def until_told() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    return ended
 
 
 async def close(running: Running) -> None:
