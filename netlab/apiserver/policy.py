@@ -190,6 +190,10 @@ BINDINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "system:kube-dns": ("system:kube-dns", ("ServiceAccount:kube-dns",)),
     "system:coredns": ("system:coredns", ("User:system:coredns", "ServiceAccount:coredns")),
     "system:netlab-policyd": ("system:netlab-policyd", ("User:system:netlab-policyd",)),
+    # `netlab agent` is all parts of a node in one, and asks as the node
+    "netlab:agent-proxy": ("system:node-proxier", ("Group:system:nodes",)),
+    "netlab:agent-policyd": ("system:netlab-policyd", ("Group:system:nodes",)),
+    "netlab:agent-dns": ("system:coredns", ("Group:system:nodes",)),
     "system:service-account-issuer-discovery": (
         "system:service-account-issuer-discovery", ("Group:system:serviceaccounts",),
     ),

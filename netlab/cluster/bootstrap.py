@@ -1,5 +1,5 @@
-"""The objects that a cluster has from the beginning, beyond those of any API server: what its agents may read, the name
-server's Service, and for inspection the configurations that the parts run under, where kubeadm has them.
+"""The objects that a cluster has from the beginning, beyond those of any API server: the name server, where the
+cluster is, and for inspection the configurations that the parts run under, where kubeadm has them.
 """
 
 from __future__ import annotations
@@ -11,32 +11,12 @@ from netlab.cluster import networks, plan
 from netlab.cluster.plan import Cluster
 
 Json = dict[str, Any]
-#: what proxy, policies and the pod network of a node ask, beyond what a kubelet may
-AGENT_ROLE = "netlab:node-agent"
 _RBAC = "rbac.authorization.k8s.io"
 
 
 def objects(cluster: Cluster, *, ca: bytes) -> list[Json]:
     """All of them. ca: the authority's certificate, in PEM."""
-    return [*_access(), *_dns(cluster), *_configurations(cluster), *_cluster_info(cluster, ca)]
-
-
-def _access() -> list[Json]:
-    read = ["get", "list", "watch"]
-    rules: list[Json] = [
-        {"apiGroups": [""], "verbs": read,
-         "resources": ["services", "endpoints", "pods", "namespaces", "nodes"]},
-        {"apiGroups": ["discovery.k8s.io"], "verbs": read, "resources": ["endpointslices"]},
-        {"apiGroups": ["networking.k8s.io"], "verbs": read, "resources": ["networkpolicies"]},
-        {"apiGroups": ["", "events.k8s.io"], "verbs": ["create", "patch", "update"], "resources": ["events"]},
-    ]  # fmt: skip
-    role = {"apiGroup": _RBAC, "kind": "ClusterRole", "name": AGENT_ROLE}
-    group = {"apiGroup": _RBAC, "kind": "Group", "name": "system:nodes"}
-    return [
-        {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": AGENT_ROLE}, "rules": rules},
-        {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": AGENT_ROLE},
-         "roleRef": role, "subjects": [group]},
-    ]  # fmt: skip
+    return [*_dns(cluster), *_configurations(cluster), *_cluster_info(cluster, ca)]
 
 
 def _dns(cluster: Cluster) -> list[Json]:

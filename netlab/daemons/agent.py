@@ -12,9 +12,8 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,14 +26,28 @@ import orjson
 from netlab.base.aio import first
 from netlab.base.errors import NetlabError
 from netlab.base.notify import notify
+from netlab.client.informer import Informers
 from netlab.client.kubeconfig import ApiConfig, load
-from netlab.client.rest import RestClient
+from netlab.client.rest import ApiUnavailable, RestClient
+from netlab.compile.rules import Mode
+from netlab.daemons import dns
+from netlab.daemons.api_watch import Followed
 from netlab.daemons.flanneld import options as flanneld
 from netlab.daemons.flanneld.machine import serve_node as serve_flanneld
+from netlab.daemons.policyd import agent as policyd
+from netlab.daemons.policyd.machine import serve as serve_policyd
+from netlab.daemons.policyd.options import Options as PolicydOptions
+from netlab.daemons.proxy import feed as proxy
+from netlab.daemons.proxy.machine import serve as serve_proxy
+from netlab.daemons.proxy.options import Options as ProxyOptions
+from netlab.daemons.signals import told, until_told
+from netlab.daemons.sources import Source, Want
 from netlab.daemons.standin import StandIn
 
 #: seconds before a part that has failed is started again: doubling from the first to the last
 RETRY, RETRY_MAX = 0.5, 30.0
+#: seconds between two looks at whether the API server is there
+LOOK = 0.05
 log = logging.getLogger("agent")
 
 
@@ -52,7 +65,7 @@ class Options:
     pki: Path
     cgroup: str
     images: Path
-    proxy: str = "iptables"
+    proxy: Mode = "iptables"
     pods: tuple[str, ...] = ()
     flannel: bool = True
     calico: bool = False
@@ -117,6 +130,10 @@ def parts(options: Options) -> list[Part]:
     found = [Part("kubelet", partial(_kubelet, options, config))]
     if options.flannel:
         found.append(Part("flanneld", partial(_flanneld, options, config)))
+    found.append(Part("proxy", partial(_proxy, options, config)))
+    found.append(Part("policyd", partial(_policyd, options, config)))
+    if options.serve_dns:
+        found.append(Part("dns", partial(_dns, options, config)))
     return found
 
 
@@ -146,32 +163,75 @@ async def _flanneld(options: Options, config: ApiConfig, ready: Ready) -> None:
         await serve_flanneld(given, client, options.node, ready=ready)
 
 
+@asynccontextmanager
+async def _source(config: ApiConfig, name: str, wants: Iterable[Want]) -> AsyncIterator[Source]:
+    async with _client(config, name) as client:
+        informers = Informers(client)
+        try:
+            yield Followed(informers, wants)
+        finally:
+            await informers.aclose()
+
+
+async def _proxy(options: Options, config: ApiConfig, ready: Ready) -> None:
+    given = ProxyOptions(node=options.node, mode=options.proxy, cluster_cidrs=options.pods, this_machine=True)
+    async with _source(config, "proxy", proxy.wants(options.node)) as source:
+        await serve_proxy(given, source, ready=ready)
+
+
+async def _policyd(options: Options, config: ApiConfig, ready: Ready) -> None:
+    given = PolicydOptions(node=options.node, bridged=options.bridged, this_machine=True)
+    async with _source(config, "policyd", policyd.wants(options.node)) as source:
+        await serve_policyd(given, source, ready=ready)
+
+
+async def _dns(options: Options, config: ApiConfig, ready: Ready) -> None:
+    # of the node, and not of its loopback: that is where another resolver of the machine may answer
+    given = dns.Options(addresses=options.ips)
+    async with _source(config, "dns", dns.wants(given.zone)) as source:
+        await dns.serve(given, source, ready=ready)
+
+
+async def _server(config: ApiConfig) -> None:
+    """Until the API server answers. ApiError if it does not know us."""
+    said = False
+    async with _client(config, "agent") as client:
+        while True:
+            try:
+                await client.get("/version")
+                return
+            except ApiUnavailable as e:
+                if not said:
+                    log.info("waiting for the API server: %s", e.message)
+                    said = True
+            await asyncio.sleep(LOOK)
+
+
 async def serve(options: Options) -> None:
     """Be the node's agent until a signal comes."""
     # the parts tell when they are ready, each by itself: we do so when all are
-    told = os.environ.pop("NOTIFY_SOCKET", "")
-    ended, changed = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+    listener = os.environ.pop("NOTIFY_SOCKET", "")
+    ended, changed = until_told(), asyncio.Event()
     running = parts(options)
 
-    async def until_ended() -> None:
-        await ended.wait()
-        log.info("stopping; pods and network stay as they are")
+    async def work() -> None:
+        # one that waits, where each part would try again in its own time
+        await _server(load(options.kubeconfig))
+        await first(tell(), *(part.run(changed.set) for part in running))
 
     async def tell() -> None:
         while any(part.waiting is not None for part in running):
             await changed.wait()
             changed.clear()
         log.info("ready: %s", ", ".join(part.name for part in running))
-        if told:
-            os.environ["NOTIFY_SOCKET"] = told
+        if listener:
+            os.environ["NOTIFY_SOCKET"] = listener
             notify()
             del os.environ["NOTIFY_SOCKET"]
         await asyncio.Event().wait()
 
-    await first(until_ended(), tell(), *(part.run(changed.set) for part in running))
+    word = "stopping; pods and network stay as they are"
+    await first(told(ended, log, word), work())
 
 
 def run(options: Options) -> None:
