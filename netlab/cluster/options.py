@@ -51,6 +51,9 @@ def options(name: str, *, count: int = 3, **given: Any) -> Options:
     for option, known in (("network", NETWORKS), ("proxy", PROXIES), ("store", STORES)):
         if option in given and given[option] not in known:
             problems.append(Problem(f"--{option}", f"{given[option]!r} is none of {', '.join(known)}"))
+    if given.get("ipv6") and given.get("network") == "flannel-udp":
+        hint = "flannel-vxlan, flannel-host-gw and calico carry both families"
+        problems.append(Problem("--ipv6", "flannel-udp carries IPv4 only", hint))
     if problems:
         raise InputError(problems)
     return Options(name=name, nodes={node_name(i): i for i in range(count)}, **given)
