@@ -33,6 +33,8 @@ DISKS, IMAGES = Path("/var/lib/netlab/clusters"), Path("/var/lib/netlab/images")
 FIRST_PORT = 6443
 #: seconds that nodes have to be Ready, and that a process has to end which was killed
 READY_LIMIT, KILL_LIMIT = 120.0, 10.0
+#: after so many starts that ended it is said that a process does not run
+RESTARTS_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +208,26 @@ class Engine:
         with watch("API server"):
             running.ready(self.machine, journal, server, watch.tell)
         ca = credentials.authority(cluster).pair.cert
+
+        def look(what: str, count: int) -> None:
+            self._broken(journal, table)
+            watch.tell(what, count)
+
         with watch("nodes ready"):
-            self.machine.settle(
-                cluster.kubeconfig, bootstrap.objects(cluster, ca=ca), on, limit=READY_LIMIT, progress=watch.tell
-            )
+            objects = bootstrap.objects(cluster, ca=ca)
+            self.machine.settle(cluster.kubeconfig, objects, on, limit=READY_LIMIT, progress=look)
+
+    def _broken(self, journal: Journal, table: list[dict[str, Any]]) -> None:
+        """NetlabError if a process cannot be started at all, or ends again and again: nobody need wait for it."""
+        there = self.machine.processes(journal.dir)
+        for name in (entry["name"] for entry in table):
+            process = there.get(name, {})
+            if process.get("state") == "failed" or process.get("restarts", 0) >= RESTARTS_MAX:
+                words = (
+                    process.get("reason"),
+                    running.last_words(journal.dir / "log" / f"{name.replace('/', '.')}.log"),
+                )
+                raise NetlabError(": ".join([f"{name} does not run", *(word for word in words if word)]))
 
     # -- down
 

@@ -30,7 +30,7 @@ from netlab.client.informer import Informers
 from netlab.client.kubeconfig import ApiConfig, load
 from netlab.client.rest import ApiUnavailable, RestClient
 from netlab.compile.rules import Mode
-from netlab.daemons import dns
+from netlab.daemons import dns, kubelet
 from netlab.daemons.api_watch import Followed
 from netlab.daemons.flanneld import options as flanneld
 from netlab.daemons.flanneld.machine import serve_node as serve_flanneld
@@ -42,7 +42,6 @@ from netlab.daemons.proxy.machine import serve as serve_proxy
 from netlab.daemons.proxy.options import Options as ProxyOptions
 from netlab.daemons.signals import told, until_told
 from netlab.daemons.sources import Source, Want
-from netlab.daemons.standin import StandIn
 
 #: seconds before a part that has failed is started again: doubling from the first to the last
 RETRY, RETRY_MAX = 0.5, 30.0
@@ -150,8 +149,20 @@ Ready = Callable[[], object]
 
 
 async def _kubelet(options: Options, config: ApiConfig, ready: Ready) -> None:
+    given = kubelet.Options(
+        kubeconfig=options.kubeconfig, node=options.node, images=options.images, ips=tuple(map(ip_address, options.ips)),
+        dns=(ip_address(options.dns),), cgroup=options.cgroup, labels=options.labels, this_machine=True,
+        taints=[{"key": key, "value": value, "effect": effect} for key, value, effect in options.taints],
+    )  # fmt: skip
     async with _client(config, "kubelet") as client:
-        await StandIn(client, options).run(ready)
+        running = kubelet.kubelet_of(client, given)
+
+        async def tell() -> None:
+            await running.ready.wait()
+            ready()
+            await asyncio.Event().wait()
+
+        await first(running.run(), tell())
 
 
 async def _flanneld(options: Options, config: ApiConfig, ready: Ready) -> None:

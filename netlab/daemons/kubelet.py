@@ -23,11 +23,11 @@ from netlab.client.kubeconfig import load
 from netlab.client.rest import RestClient
 from netlab.cni.machine import HOST
 from netlab.compile.rules import local_ips
-from netlab.daemons.apiserver import until_told
 from netlab.daemons.cni import KernelMachine, runner
 from netlab.daemons.health import Health
 from netlab.daemons.node import enter, log_to_stderr
 from netlab.daemons.podnetwork import PodNetwork
+from netlab.daemons.signals import until_told
 from netlab.kernel import host, netns
 from netlab.kubelet.kubelet import Kubelet
 from netlab.kubelet.node import Machine, Moment
