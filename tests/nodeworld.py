@@ -29,9 +29,15 @@ from netlab.daemons.apiserver import issue_kubeconfig, serve
 from netlab.daemons.kubelet import Options, kubelet_of
 from netlab.kernel import cgroups, netns, syscalls
 from netlab.kernel.commands import Completed, run_in
+from netlab.kubelet import pods
+from netlab.kubelet.engine import Engine
+from netlab.kubelet.handlers import Ran
 from netlab.kubelet.kubelet import Kubelet
+from netlab.runtime.containers import Runtime
+from netlab.runtime.images.store import Store
 
 PODS, EVENTS = Resource("v1", "pods"), Resource("v1", "events")
+NODES, MAPS = Resource("v1", "nodes"), Resource("v1", "configmaps")
 NODE = "n1"
 ADDRESS = "10.200.0.1"
 LACKING = [tool for tool in ("runc", "conmon", "busybox") if not shutil.which(tool)]
@@ -78,7 +84,7 @@ class World:
         self.client, self.folder = client, folder
         self.options = Options(
             kubeconfig=folder / "config", node=NODE, root=folder / "k", runtime=folder / "r", images=images,
-            logs=folder / "logs", cni=folder / "net.d", cni_root=folder, ips=(ip_address(ADDRESS),),
+            logs=folder / "logs", cni=folder / "net.d", cni_root=folder, ips=(ip_address(ADDRESS),), dns=(ip_address("10.96.0.10"),),
             cgroup=f"/netlab.t{os.getpid()}",
         )  # fmt: skip
         (folder / "config").write_bytes(issue_kubeconfig(folder / "api", f"system:node:{NODE}", ["system:nodes"]))
@@ -182,6 +188,23 @@ class World:
         path = self.folder / "logs" / f"default_{meta['name']}_{meta['uid']}" / container / f"{attempt}.log"
         return "".join(line.split(" ", 3)[3] + "\n" for line in path.read_text().splitlines())
 
+    @property
+    def runtime(self) -> Runtime:
+        """Where the containers are, whether there is a kubelet or not."""
+        return Runtime(self.options.runtime, Store(self.options.images), cgroup=self.options.cgroup)
+
+    async def run(self, pod: Object, name: str, *argv: str) -> Ran:
+        """One more program in a container that runs."""
+        id = pods.statuses(pod["status"])[name]["containerID"]
+        ran = await Engine(self.runtime).run(id.removeprefix("netlab://"), argv, patience(30))
+        assert ran.status == 0, ran
+        return ran
+
+    async def exec_alone(self, pod: Object, *argv: str) -> None:
+        """The same in its first container, however that ends."""
+        id = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("netlab://")
+        await Engine(self.runtime).run(id, argv, patience(30))
+
     async def kubectl(self, *argv: str) -> Completed:
         """The person's own."""
         env = {"KUBECONFIG": str(self.folder / "api" / "admin.conf"), "HOME": str(self.folder)}
@@ -197,8 +220,16 @@ class World:
         found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(self.folder) in line]
         leases = self.folder / "var/lib/cni"
         found += [str(p) for p in leases.rglob("*:*")] + [str(p) for p in leases.glob("results/*")]
-        groups = [top / self.options.cgroup.lstrip("/") for top in cgroups.hierarchies()]
-        return found + [str(g) for g in groups if g.exists()]
+        group = self.options.cgroup.lstrip("/")
+        return found + [str(p) for top in cgroups.hierarchies() for p in (top / group).rglob("pod*") if p.is_dir()]
+
+    def empty(self) -> None:
+        """Take away the groups that stay for the next pod."""
+        for top in cgroups.hierarchies():
+            for path in sorted((top / self.options.cgroup.lstrip("/")).rglob("*/"), reverse=True):
+                if path.is_dir():
+                    path.rmdir()
+        cgroups.remove(self.options.cgroup)
 
     def _mine(self, name: str) -> bool:
         return (self.folder / "k" / "networks" / name.removeprefix("cni-")).exists()
@@ -210,6 +241,22 @@ async def eventually(condition: Callable[[], Awaitable[Any]], seconds: float = 6
         while not (found := await condition()):
             await asyncio.sleep(0.02)
         return found
+
+
+def state(pod: Object, number: int = 0) -> Object:
+    """Of a container."""
+    found = pod["status"].get("containerStatuses") or []
+    return dict(found[number]["state"]) if len(found) > number else {}
+
+
+def waiting(pod: Object) -> str:
+    """What the first container waits for, "" if it does not."""
+    return str((state(pod).get("waiting") or {}).get("reason", ""))
+
+
+def ready(pod: Object) -> bool:
+    """Whether the pod is."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or ())
 
 
 def container(script: str = "exec sleep 1000", name: str = "c", **more: Any) -> Object:
@@ -252,6 +299,7 @@ async def world(images: Path) -> AsyncIterator[World]:
                 finally:
                     await w.stop()
                     await client.aclose()
+                    w.empty()
         finally:
             await server.aclose()
     finally:

@@ -30,8 +30,9 @@ from netlab.daemons.podnetwork import PodNetwork
 from netlab.daemons.signals import until_told
 from netlab.kernel import host, netns
 from netlab.kubelet.kubelet import Kubelet
+from netlab.kubelet.making import Making, NodeFacts
+from netlab.kubelet.making.world import Tell
 from netlab.kubelet.node import Machine, Moment
-from netlab.kubelet.standin import StandIn
 from netlab.kubelet.world import ApiWorld
 from netlab.runtime.containers import Runtime
 from netlab.runtime.images.store import Store
@@ -103,8 +104,13 @@ def kubelet_of(client: RestClient, options: Options) -> Kubelet:
     machine, store = machine_of(options), Store(options.images)
     network = PodNetwork(options.root, runner(root=options.cni_root), options.cni)
 
-    def making(world: ApiWorld) -> StandIn:
-        return StandIn(options.root)
+    facts = NodeFacts(
+        name=options.node, ips=options.ips, allocatable=machine.allocatable, memory=machine.memory, dns=options.dns,
+        domain=options.domain,
+    )  # fmt: skip
+
+    def making(world: ApiWorld, tell: Tell) -> Making:
+        return Making(options.root, world, facts, tell=tell)
 
     def moment() -> Moment:
         images = [

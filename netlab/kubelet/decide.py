@@ -152,12 +152,9 @@ class _Deciding:
         """A container whose time has come."""
         if newest is None:
             self.begin(spec, None)
-        elif newest.state == "created":
-            if self.state.starting != spec.name:  # whoever made it was killed before it could start
-                self.actions.append(Remove(newest.id))
         elif newest.state == "running":
             self.look_after(spec, newest)
-        elif restarts(self.pod, spec, newest):
+        elif newest.state == "exited" and restarts(self.pod, spec, newest):
             self.begin(spec, newest)
 
     def look_after(self, spec: Spec, newest: Instance) -> None:
@@ -193,6 +190,15 @@ class _Deciding:
                 return False
         return True
 
+    def over(self) -> bool:
+        """Whether the containers proper have all ended for good: sidecars are no reason to go on."""
+        for spec in self.specs:
+            newest = self.seen.newest(spec.name)
+            if spec.kind == "main" and (newest is None or newest.state != "exited"
+                                        or restarts(self.pod, spec, newest)):  # fmt: skip
+                return False
+        return True
+
     def whole(self) -> Plan:
         box = self.seen.sandbox
         if box is None or not box.running:
@@ -204,8 +210,10 @@ class _Deciding:
         for spec in self.specs:
             if spec.kind == "ephemeral":
                 self.tend(spec, self.seen.newest(spec.name))
-        for found in self.seen.instances.values():
+        for name, found in self.seen.instances.items():
             self.actions += [Remove(i.id) for i in found[: -1 - KEPT] if i.state == "exited"]
+            if name != self.state.starting:  # whoever made it was killed before it could start
+                self.actions += [Remove(i.id) for i in found if i.state == "created"]
         return self.plan()
 
 
@@ -217,6 +225,6 @@ def decide(pod: Json, state: State, now: float) -> Plan:
     phase = pods.phase(pod)
     if not pods.terminal(phase):
         phase = phase_of(pod, container_statuses(pod, state, now))
-    if pods.terminal(phase):
+    if pods.terminal(phase) or deciding.over():
         return deciding.end(now + pods.grace(pod))
     return deciding.whole()

@@ -23,6 +23,7 @@ from netlab.kubelet.engine import Engine, by_pod, pod_of
 from netlab.kubelet.events import Events
 from netlab.kubelet.handlers import Asker
 from netlab.kubelet.imaging import Images
+from netlab.kubelet.making.world import Tell
 from netlab.kubelet.needs import Clock, Making, Network
 from netlab.kubelet.node import Machine, Moment
 from netlab.kubelet.registering import NODES, Registration
@@ -42,7 +43,7 @@ class Kubelet:
 
     def __init__(
         self, client: RestClient, runtime: Runtime, network: Network, machine: Machine,
-        making: Callable[[ApiWorld], Making], *, ips: Sequence[Address], logs: Path,
+        making: Callable[[ApiWorld, Tell], Making], *, ips: Sequence[Address], logs: Path,
         moment: Callable[[], Moment], clock: Clock | None = None, pulls: bool = False, insecure: bool = False,
     ) -> None:  # fmt: skip
         self.client, self.runtime, self.machine = client, runtime, machine
@@ -53,8 +54,12 @@ class Kubelet:
         self._engine = Engine(runtime)
         self._asker = Asker(self._engine.run)
         says = Events(self._recorder)
+
+        def warn(pod: Json, reason: str, message: str) -> None:
+            says(pod, reason, message, warning=True)
+
         self.tools = Tools(
-            client=client, engine=self._engine, making=making(self.world), network=network, asker=self._asker,
+            client=client, engine=self._engine, making=making(self.world, warn), network=network, asker=self._asker,
             images=Images(runtime.images, self._clock, pulls=pulls, insecure=insecure), says=says, host_ips=tuple(ips),
             logs=logs, clock=self._clock, follow=self.world.follow,
         )  # fmt: skip

@@ -27,7 +27,8 @@ def phase_of(pod: Json, lists: Mapping[str, Sequence[Json]], *, over: bool = Fal
         main.update(_main(status))
     if init["failed"] and policy == "Never":
         return pods.FAILED
-    if init["pending"] or (init["sidecar pending"] and not main["begun"]):
+    # what was done before the containers began may have been taken away since
+    if init["pending"] or ((init["absent"] or init["sidecar pending"]) and not main["begun"]):
         # one that has to end before its containers began has failed; else it begins yet
         return pods.FAILED if over and not pods.static(pod) else pods.PENDING
     if main["waiting"]:
@@ -53,7 +54,7 @@ def _init(status: Json) -> str:
     last = status["lastState"].get("terminated")
     if "waiting" in state and last:
         return "failed" if last["exitCode"] else "done"
-    return "pending"
+    return "pending" if "running" in state or "containerID" in status else "absent"
 
 
 def _sidecar(status: Json, init: Counter[str], main: Counter[str]) -> None:

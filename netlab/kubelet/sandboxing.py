@@ -68,7 +68,7 @@ async def make(tools: Tools, pod: Json, id: str, attempt: int) -> Held:
             netns, found = await in_thread(tools.network.attach, pod, id)
             ips = tuple(map(str, found))
         labels = labels_of(pod, POD, attempt, **{IPS: ",".join(ips), NETNS: netns})
-        sandbox = tools.making.sandbox(pod, netns=netns)
+        sandbox = await in_thread(lambda: tools.making.sandbox(pod, netns=netns))
         sandbox = replace(sandbox, labels={**sandbox.labels, **labels})
         status = await tools.engine.sandbox(id, sandbox, tools.log_directory(pod) / "sandbox.log")
     except NetlabError as e:

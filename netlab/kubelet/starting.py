@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from netlab.api import Json
+from netlab.base.aio import in_thread
 from netlab.base.errors import NetlabError
 from netlab.kubelet import pods, seen
 from netlab.kubelet.engine import instance_of, labels_of
@@ -68,7 +69,7 @@ async def start(
 
 
 async def _create(tools: Tools, pod: Json, spec: Spec, held: Held, id: str, attempt: int, image: Image) -> None:
-    sandbox = tools.making.sandbox(pod, netns=held.netns)
+    sandbox = await in_thread(lambda: tools.making.sandbox(pod, netns=held.netns))
     joined = await tools.engine.joined(held.box.id, sandbox)
     more = {
         seen.HASH: pods.fingerprint(spec.container), seen.SANDBOX: held.box.id, seen.IMAGE: _image_id(image),

@@ -76,7 +76,7 @@ def container_status(pod: Json, spec: Spec, state: State, now: float, *, fresh: 
         found = _waiting(fresh if newest.attempt == 0 else "ContainerCreating")
     else:
         wait = None
-        if state.ending is None and restarts(pod, spec, newest):
+        if state.ending is None and state.starting != spec.name and restarts(pod, spec, newest):
             wait = crash_wait(pod, spec, newest, state, now) or trouble
         if wait is None:
             found = {"terminated": _terminated(newest)}

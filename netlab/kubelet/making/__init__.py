@@ -6,9 +6,9 @@
                  /etc-hosts, resolv.conf, hostname     the files of the network, as its containers see them
                  /shm                                  /dev/shm of all its containers
 
-Whatever decides is pure and has a module of its own; `maker` does it. This package refuses to run anything, to watch the
-API (it is handed a World that knows), and to try again: it says why something could not be made, in Kubernetes' words,
-and whoever called comes back.
+Whatever decides is pure and has a module of its own; `maker` does it. This package refuses to run anything, to watch
+the API (it is handed a World that knows), and to try again: it says why something could not be made, in Kubernetes'
+words, and whoever called comes back.
 """
 
 from netlab.kubelet.making.maker import Making

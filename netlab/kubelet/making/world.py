@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -25,14 +25,18 @@ class Missing(NetlabError):
         self.reason = reason
 
 
-class World(Protocol):
-    """What is asked of the API, answered from caches."""
+class Objects(Protocol):
+    """What pods refer to."""
 
     def configmap(self, namespace: str, name: str) -> Json | None:
         """None: there is none."""
 
     def secret(self, namespace: str, name: str) -> Json | None:
         """None: there is none."""
+
+
+class World(Objects, Protocol):
+    """What is asked of the API, answered from caches."""
 
     def services(self, namespace: str) -> Sequence[Json]:
         """All of a namespace."""
@@ -61,3 +65,9 @@ class NodeFacts:
     pids: int | None = None
     resolv_conf: Path = Path("/etc/resolv.conf")
     hosts: Path = Path("/etc/hosts")
+
+
+def containers(pod: Json) -> Iterable[Json]:
+    """All containers of a pod, of any sort."""
+    for kind in ("initContainers", "containers", "ephemeralContainers"):
+        yield from pod["spec"].get(kind) or ()
