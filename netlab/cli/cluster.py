@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from netlab.cluster.engine import Engine, NodeStatus
     from netlab.cluster.machine import Progress
 
+PATH = click.Path(path_type=Path, file_okay=False)
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: what a cluster is called that is given no name
@@ -96,8 +98,12 @@ def _told(bar: output.Progress) -> Progress:
 @click.option("--store", default="sqlite", show_default=True, type=click.Choice(["sqlite", "etcd"]),
               help="Where the API server keeps its objects.")  # fmt: skip
 @click.option("--ipv6", is_flag=True, help="Nodes and pods have IPv6 addresses, too.")
+@click.option("--disk", "disks", type=PATH, metavar="DIR", default="/var/lib/netlab/clusters", show_default=True,
+              help="Where a new cluster's nodes keep what they write: a real file system, no overlay.")  # fmt: skip
+@click.option("--images", type=PATH, metavar="DIR", default="/var/lib/netlab/images", show_default=True,
+              help="The store of images, which clusters share.")  # fmt: skip
 @output.json_option
-def up(name: str, count: int, as_json: bool, **given: Any) -> None:
+def up(name: str, count: int, disks: Path, images: Path, as_json: bool, **given: Any) -> None:
     """Bring a cluster up, and wait until all of its nodes are Ready.
 
     On one that is up, what is missing is brought back: nodes that were stopped or have crashed.
@@ -107,7 +113,7 @@ def up(name: str, count: int, as_json: bool, **given: Any) -> None:
     asked = options(name, count=count, **given)
     started = time.monotonic()
     with output.progress(f"cluster {name}", None) as bar:
-        done = _engine().up(asked, progress=_told(bar))
+        done = _engine().up(asked, disks=disks, images=images, progress=_told(bar))
     seconds = round(time.monotonic() - started, 2)
     if as_json:
         output.emit_json({

@@ -65,12 +65,9 @@ class Engine:
     """Verbs that change the clusters of one machine. say: how to tell the user something by the way."""
 
     def __init__(
-        self, machine: Machine, *, run_dir: Path = RUN_DIR, disks: Path = DISKS, images: Path = IMAGES,
-        say: Callable[[str], None] = lambda _text: None,
-    ) -> None:  # fmt: skip
-        self.machine = machine
-        self.run_dir, self.disks, self.images = run_dir, disks, images
-        self.say = say
+        self, machine: Machine, *, run_dir: Path = RUN_DIR, say: Callable[[str], None] = lambda _text: None
+    ) -> None:
+        self.machine, self.run_dir, self.say = machine, run_dir, say
 
     def journal(self, name: str) -> Journal:
         """The state directory of a cluster, up or not."""
@@ -87,15 +84,25 @@ class Engine:
         if journal.read(names_only=True) is None:
             return None
         data = orjson.loads((journal.dir / CLUSTER).read_bytes())
-        return plans.plan(Options(**data["options"]), self._places(journal), port=data["port"])
+        places = Places(journal.dir, Path(data["disk"]), Path(data["images"]), self.machine.code())
+        return plans.plan(Options(**data["options"]), places, port=data["port"])
 
-    def _places(self, journal: Journal) -> Places:
-        return Places(journal.dir, self.disks / journal.name, self.images, self.machine.code())
+    @staticmethod
+    def _remember(journal: Journal, cluster: Cluster) -> None:
+        places, asked = cluster.places, cluster.options.as_json()
+        data = {"options": asked, "port": cluster.port, "disk": str(places.disk), "images": str(places.images)}
+        journal.store(CLUSTER, orjson.dumps(data))
 
     # -- up
 
-    def up(self, asked: Options, *, progress: Progress = lambda _what, _count: None) -> Outcome:
-        """Bring a cluster up, or what is missing of it. ConflictError if it is up as another one."""
+    def up(
+        self, asked: Options, *, disks: Path = DISKS, images: Path = IMAGES,
+        progress: Progress = lambda _what, _count: None,
+    ) -> Outcome:  # fmt: skip
+        """Bring a cluster up, or what is missing of it. ConflictError if it is up as another one.
+
+        disks: below which a new one has what its nodes write; images: its store of images.
+        """
         self.machine.require_root()
         journal = self.journal(asked.name)
         with journal.locked(waiting=self.say):
@@ -104,7 +111,8 @@ class Engine:
                 asked = _same(known.options, asked)
             self._need(asked)
             fresh = known is None
-            cluster = known or plans.plan(asked, self._places(journal), port=self._port())
+            places = Places(journal.dir, disks.absolute() / asked.name, images.absolute(), self.machine.code())
+            cluster = known or plans.plan(asked, places, port=self._port())
             watch = _Watch(progress)
             try:
                 self._make(journal, cluster, list(asked.nodes), watch, fresh=fresh)
@@ -143,7 +151,7 @@ class Engine:
                 )
             # what a machine that was switched off has left: its processes and namespaces are gone
             shutil.rmtree(cluster.places.disk, ignore_errors=True)
-        journal.store(CLUSTER, orjson.dumps({"options": cluster.options.as_json(), "port": cluster.port}))
+        self._remember(journal, cluster)
         with watch("network"):
             self._network(journal, cluster, on)
         with watch("certificates"):
@@ -249,12 +257,20 @@ class Engine:
         self.machine.expel(names)
         self.machine.delete_namespaces(names)
         self.machine.clear_cgroup(plans.cgroup(journal.name))
-        shutil.rmtree(self.disks / journal.name, ignore_errors=True)
+        disk = self._disk(journal)
+        shutil.rmtree(disk, ignore_errors=True)
         with contextlib.suppress(OSError):  # another cluster has its disks there
-            self.disks.rmdir()
+            disk.parent.rmdir()
         # last: as long as anything is left, the journal names it
         journal.path.unlink(missing_ok=True)
         return count
+
+    @staticmethod
+    def _disk(journal: Journal) -> Path:
+        try:
+            return Path(orjson.loads((journal.dir / CLUSTER).read_bytes())["disk"])
+        except (OSError, ValueError, KeyError):  # it was not written yet, and then nothing is there
+            return DISKS / journal.name
 
     # -- nodes
 
@@ -310,8 +326,8 @@ class Engine:
             if node in on:
                 self._halt(journal, cluster, on, node)
             self.machine.forget_node(cluster.kubeconfig, node)
-            journal.store(CLUSTER, orjson.dumps({"options": asked.as_json(), "port": cluster.port}))
             after = replace_options(cluster, asked)
+            self._remember(journal, after)
             self._network(journal, after, [other for other in on if other != node], gone=[gone.netns])
             self.machine.clear_cgroup(gone.cgroup)
             shutil.rmtree(gone.disk, ignore_errors=True)
