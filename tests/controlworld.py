@@ -13,6 +13,7 @@ from serving import Client, serving
 from netlab.client.kubeconfig import ApiConfig
 from netlab.client.resources import Resource
 from netlab.client.rest import ApiError, Object, RestClient
+from netlab.controllers.podranges import ClusterRange
 from netlab.controllers.runner import Runner
 from netlab.controllers.serviceaccounts import ServiceAccounts
 from netlab.controllers.shape import Controller
@@ -59,6 +60,22 @@ class World:
 
     async def delete(self, resource: Resource, name: str, namespace: str = "default", how: str = "") -> None:
         await self.client.delete(resource.path(namespace, name), propagation=how)
+
+    @contextlib.asynccontextmanager
+    async def more(
+        self, controllers: Sequence[type[Controller]], *, pod_ranges: tuple[ClusterRange, ...] = (),
+        make: type[RestClient] = RestClient,
+    ) -> AsyncIterator[Runner]:  # fmt: skip
+        """Other controllers, with a client of their own, as long as the block lasts."""
+        own = make(self.client.config)
+        runner = Runner(own, controllers, ca=CA, pod_ranges=pod_ranges)
+        running = asyncio.create_task(runner.run())
+        try:
+            yield runner
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await own.aclose()
 
 
 async def until(condition: Callable[[], Awaitable[Any]]) -> Any:

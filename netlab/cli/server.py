@@ -4,23 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from netlab.cli import output
 from netlab.cli.apiserver import PATH, data_dir, options_of, server_options
 
-_controllers = click.option(
-    "--controllers", "chosen", metavar="NAMES", default="*", show_default=True,
-    help="Which controllers run: *,-job-controller for all but that one.",
+if TYPE_CHECKING:
+    from netlab.daemons.controllers import Settings
+
+_CONTROLLERS = (
+    click.option(
+        "--controllers", "chosen", metavar="NAMES", default="*", show_default=True,
+        help="Which controllers run: *,-job-controller for all but that one.",
+    ),
+    click.option(
+        "--cluster-cidr", metavar="CIDR,…", default="",
+        help="Give every node its part (podCIDRs) of this prefix, or of these two of IPv4 and IPv6.",
+    ),
+    click.option(
+        "--node-cidr-mask-size", metavar="BITS,…", default="",
+        help="How long a node's parts are, in the same order.  [default: 24 for IPv4, 64 for IPv6]",
+    ),
 )  # fmt: skip
+
+
+def _controllers(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb what controllers are told."""
+    for option in reversed(_CONTROLLERS):
+        command = option(command)
+    return command
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    """What was given by `_controllers`, which is taken out. InputError."""
+    from netlab.controllers.podranges import cluster_ranges
+    from netlab.daemons.controllers import Settings, chosen
+
+    ranges = cluster_ranges(given.pop("cluster_cidr"), given.pop("node_cidr_mask_size"))
+    return Settings(chosen(given.pop("chosen")), ranges)
 
 
 @click.command(
     epilog=output.examples(
         "netlab server --data-dir /srv/cluster --kubeconfig cluster.conf",
         "netlab kubectl --data-dir /srv/cluster get namespaces",
+        "netlab server --data-dir /srv/cluster --cluster-cidr 10.244.0.0/16,fd00:10:244::/48",
         "netlab server --data-dir /tmp/try --store memory --port 0",
     ),
 )
@@ -29,7 +59,7 @@ _controllers = click.option(
     "--scheduler/--no-scheduler", "schedule", default=True, show_default=True, help="Place pods on nodes, too."
 )
 @_controllers
-def server(schedule: bool, chosen: str, **given: Any) -> None:
+def server(schedule: bool, **given: Any) -> None:
     """Serve the Kubernetes API, and run the controllers and the scheduler that make its objects mean something.
 
     Namespaces end with all that is in them, what has owners goes with them, every namespace has a service account,
@@ -37,10 +67,10 @@ def server(schedule: bool, chosen: str, **given: Any) -> None:
     nodes that are silent lose theirs. It runs no pods itself: without nodes they stay Pending. It ends by SIGINT or
     SIGTERM.
     """
-    options = options_of(given)
+    settings, options = _settings(given), options_of(given)
     from netlab.daemons.server import run
 
-    run(options, schedule=schedule, chosen=chosen)
+    run(options, settings, schedule=schedule)
 
 
 def _follower(lease: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -75,16 +105,16 @@ def _follower(lease: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 )
 @_follower("kube-controller-manager")
 @_controllers
-def controllers(chosen: str, **given: Any) -> None:
+def controllers(**given: Any) -> None:
     """Run the controllers against an API server: netlab's, or another that has none of its own.
 
     It ends by SIGINT or SIGTERM, or when another process has taken the Lease.
     """
-    from netlab.daemons.controllers import chosen as named
+    settings = _settings(given)
     from netlab.daemons.controllers import run
     from netlab.daemons.loops import Options
 
-    run(Options(**given), named(chosen))
+    run(Options(**given), settings)
 
 
 @click.command(

@@ -12,6 +12,7 @@ from netlab.client.informer import Interest
 from netlab.client.kinds import KEPT, Kinds
 from netlab.client.resources import Resource, Served, key_of
 from netlab.client.rest import ApiError, Object, RestClient
+from netlab.controllers.podranges import ClusterRange
 
 NAMESPACES = Resource("v1", "namespaces")
 SECRETS = Resource("v1", "secrets")
@@ -95,7 +96,8 @@ class Says(Protocol):
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a controller is made with. store: the cache of one of its WATCHES, indexed by `namespace` and `controller`;
-    ca: certificates (PEM) by which pods know the API server; now: seconds since 1970."""
+    ca: certificates (PEM) by which pods know the API server; now: seconds since 1970; pod_ranges: of what nodes get
+    their parts."""
 
     client: RestClient
     store: Callable[[Interest], Store]
@@ -103,6 +105,7 @@ class Tools:
     says: Says
     ca: bytes = b""
     now: Callable[[], float] = field(default=time.time)
+    pod_ranges: tuple[ClusterRange, ...] = ()
 
 
 async def create_missing(client: RestClient, path: str, obj: Object) -> None:

@@ -7,7 +7,8 @@ and the end of a namespace are for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import partial
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -26,7 +27,9 @@ from netlab.controllers.garbage import GarbageCollector
 from netlab.controllers.jobs import Jobs
 from netlab.controllers.mirroring import EndpointSliceMirroring
 from netlab.controllers.namespaces import NamespaceLifecycle
+from netlab.controllers.nodeipam import NodeIpam
 from netlab.controllers.nodelife import NodeLifecycle
+from netlab.controllers.podranges import ClusterRange
 from netlab.controllers.quotas import ResourceQuotas
 from netlab.controllers.replicasets import ReplicaSets
 from netlab.controllers.rootca import RootCa
@@ -42,20 +45,28 @@ log = logging.getLogger("controllers")
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     NamespaceLifecycle, GarbageCollector, ServiceAccounts, TokenSecrets, RootCa, ResourceQuotas, EndpointSlices,
-    EndpointSliceMirroring, Endpoints, ReplicaSets, Deployments,
-    Disruptions, NodeLifecycle, DaemonSets, Jobs,
+    EndpointSliceMirroring, Endpoints, ReplicaSets, Deployments, Disruptions,
+    NodeIpam, NodeLifecycle, DaemonSets, Jobs,
 )  # fmt: skip
 #: namespace and name of the Lease that the leader holds, the original's
 LEASE = ("kube-system", "kube-controller-manager")
 USER_AGENT = "netlab-controllers"
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What controllers are told. chosen: those that run; pod_ranges: of what nodes get their podCIDRs."""
+
+    chosen: tuple[type[Controller], ...] = CONTROLLERS
+    pod_ranges: tuple[ClusterRange, ...] = ()
+
+
 class Running(loops.Running[Runner]):
     """The controllers of one process, for those who run them in their own loop."""
 
-    def __init__(self, config: ApiConfig, controllers: Sequence[type[Controller]] = CONTROLLERS) -> None:
+    def __init__(self, config: ApiConfig, settings: Settings = Settings()) -> None:
         def make(client: RestClient, identity: str) -> Runner:
-            return Runner(client, controllers, ca=config.ca, identity=identity)
+            return Runner(client, settings.chosen, ca=config.ca, identity=identity, pod_ranges=settings.pod_ranges)
 
         super().__init__(config, agent=USER_AGENT, lease=LEASE, make=make)
 
@@ -95,7 +106,7 @@ def chosen(text: str) -> tuple[type[Controller], ...]:
     return tuple(m for name, m in named.items() if f"-{name}" not in words and ("*" in words or name in words))
 
 
-def run(options: Options, controllers: Sequence[type[Controller]] = CONTROLLERS) -> None:
+def run(options: Options, settings: Settings) -> None:
     """Be the controllers until a signal. InputError; LeadershipLost when another process took over."""
-    make = partial(Running, controllers=controllers)
-    loops.run(options, log, f"{len(controllers)} controllers run", make, health)
+    make = partial(Running, settings=settings)
+    loops.run(options, log, f"{len(settings.chosen)} controllers run", make, health)

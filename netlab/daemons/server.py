@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from ipaddress import ip_network
 
 from netlab.base.aio import first
+from netlab.base.errors import InputError
 from netlab.base.notify import notify
 from netlab.client.kubeconfig import ApiConfig
-from netlab.controllers.shape import Controller
 from netlab.daemons import controllers, scheduler
-from netlab.daemons.apiserver import Options, Running, close, serve, until_told
+from netlab.daemons.apiserver import Options, Running, close, serve
 from netlab.daemons.apiserver import run as run_server
+from netlab.daemons.controllers import Settings
+from netlab.daemons.signals import until_told
 
 log = logging.getLogger("server")
 
@@ -36,11 +38,9 @@ def _config(running: Running, name: str, user: str, groups: tuple[str, ...] = ()
     )
 
 
-def controllers_of(
-    running: Running, chosen: Sequence[type[Controller]] = controllers.CONTROLLERS
-) -> controllers.Running:
+def controllers_of(running: Running, settings: Settings = Settings()) -> controllers.Running:  # noqa: B008 - it is frozen
     """The controllers of a server in this process."""
-    return controllers.Running(_config(running, "controllers", USER, GROUPS), chosen)
+    return controllers.Running(_config(running, "controllers", USER, GROUPS), settings)
 
 
 def scheduler_of(running: Running) -> scheduler.Running:
@@ -48,18 +48,18 @@ def scheduler_of(running: Running) -> scheduler.Running:
     return scheduler.running_of(_config(running, "scheduler", SCHEDULER))
 
 
-async def _main(options: Options, *, schedule: bool, chosen: Sequence[type[Controller]]) -> None:
+async def _main(options: Options, *, schedule: bool, settings: Settings) -> None:
     ended = until_told()
     running = await serve(replace(options, controllers=True))
     log.info("the API server answers on %s", running.url)
-    loops = controllers_of(running, chosen)
+    loops = controllers_of(running, settings)
     works = [loops.run()]
     if schedule:
         works.append(scheduler_of(running).run())
 
     async def told() -> None:
         await loops.runner.ready.wait()
-        log.info("%d controllers run", len(chosen))
+        log.info("%d controllers run", len(settings.chosen))
         notify(f"READY=1\nSTATUS=answering on {running.url}")
         await asyncio.Event().wait()
 
@@ -72,9 +72,13 @@ async def _main(options: Options, *, schedule: bool, chosen: Sequence[type[Contr
         await close(running)
 
 
-def run(options: Options, *, schedule: bool = True, chosen: str = "*") -> None:
-    """Be all of them until a signal. schedule: whether the scheduler is one; chosen: see `controllers.chosen`.
-
-    MachineError, InputError, StoreError.
-    """
-    run_server(options, partial(_main, schedule=schedule, chosen=controllers.chosen(chosen)))
+def run(options: Options, settings: Settings, *, schedule: bool = True) -> None:
+    """Be all of them until a signal. schedule: whether the scheduler is one. MachineError, InputError, StoreError."""
+    services = ip_network(options.service_range)
+    for whole in settings.pod_ranges:
+        if services.version == whole.network.version and services.overlaps(whole.network):
+            raise InputError(
+                f"--cluster-cidr {whole.network} overlaps --service-cluster-ip-range {services}",
+                hint="a Service and a pod would have one address: choose another for one of them",
+            )
+    run_server(options, partial(_main, schedule=schedule, settings=settings))

@@ -19,12 +19,12 @@ import orjson
 
 from netlab.base.aio import first, in_thread
 from netlab.base.errors import KernelError, MachineError
-from netlab.base.notify import notify
+from netlab.compile.gathered import Served
 from netlab.compile.objects import Name, Node
 from netlab.compile.proxying import ProxyConfig
 from netlab.compile.rules import families_of, local_ips
 from netlab.daemons.health import Answer
-from netlab.daemons.proxy.feed import Feed, Served
+from netlab.daemons.proxy.feed import Feed
 from netlab.daemons.proxy.healthcheck import JSON, HealthChecks, asked
 from netlab.daemons.proxy.metrics import Figures
 from netlab.daemons.proxy.needs import Machine
@@ -45,12 +45,15 @@ log = logging.getLogger("proxy")
 
 
 class Agent:
-    """One proxy. waiting: None when the kernel holds what the feed says, else what is the matter."""
+    """One proxy. waiting: None when the kernel holds what the feed says, else what is the matter; ready: called when
+    that is so for the first time."""
 
     def __init__(
-        self, options: Options, feed: Feed, machine: Machine, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, options: Options, feed: Feed, machine: Machine, *, ready: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self.options, self.feed, self.machine, self.clock = options, feed, machine, clock
+        self._ready = ready
         self.figures = Figures()
         self.programme = Programme(machine.network, options.mode)
         self.waiting: str | None = "just started"
@@ -156,7 +159,7 @@ class Agent:
         if self.waiting is not None:
             if self._fed.is_set() and self.waiting == "just started":
                 log.info("ready: %d Services, mode %s", len(self.programme.known), self.options.mode)
-                notify()
+                self._ready()
             else:
                 log.info("the kernel obeys again")
             self.waiting = None

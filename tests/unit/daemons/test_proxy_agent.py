@@ -19,7 +19,7 @@ from netlab.compile.objects import Endpoint, EndpointSlice, Node, Service, Servi
 from netlab.compile.rules import Mode
 from netlab.daemons.manifest_watch import Folder
 from netlab.daemons.proxy.agent import Agent
-from netlab.daemons.proxy.feed import ManifestFeed, Update
+from netlab.daemons.proxy.feed import ServiceFeed, Update
 from netlab.daemons.proxy.healthcheck import Asked, HealthChecks, answer, asked
 from netlab.daemons.proxy.options import Options
 
@@ -35,7 +35,7 @@ class World:
         self.told: asyncio.Queue[Update] = asyncio.Queue()
         self.changed: asyncio.Queue[None] = asyncio.Queue()
         given = {"min_sync_period": 0.0, **options}
-        self.agent = Agent(Options(node="n1", manifests=(), **given), self, self)  # type: ignore[arg-type]
+        self.agent = Agent(Options(node="n1", **given), self, self)  # type: ignore[arg-type]
 
     def need(self, mode: Mode) -> None:
         if self.lacks:
@@ -196,7 +196,7 @@ spec: {clusterIP: 10.96.0.NUMBER, selector: {app: w}, ports: [{port: 80}]}
     other.write_text(text.replace("NAME", "b").replace("NUMBER", "2"))
 
     async def run() -> None:
-        updates = ManifestFeed(Folder([tmp_path]), "n1").updates()
+        updates = ServiceFeed(Folder([tmp_path]), "n1").updates()
         async with asyncio.timeout(10):
             first = await anext(updates)
             assert sorted(first.services) == [("default", "a"), ("default", "b")]
