@@ -121,7 +121,7 @@ class Making:
         self, pod: Json, container: Json, *, image: Image, namespaces: Mapping[str, str], ips: Sequence[Address],
         attempt: int,
     ) -> Container:  # fmt: skip
-        """One of its containers, of any sort; after `prepare` and `sandbox`. Missing. Writes files: call it in a thread.
+        """One of its containers, of any sort; after `prepare` and `sandbox`. Missing. Writes files: use a thread.
 
         image: as `images.ensuring.ensure` has it; namespaces: as `runtime.sandbox.namespaces`; ips: of the pod, the
         first is its podIP; attempt: how often it was started before.
