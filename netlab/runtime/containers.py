@@ -186,13 +186,26 @@ class Runtime:
 
     # -- ending
 
+    def pidfd(self, name: str) -> int | None:
+        """A descriptor that is readable from its end on, the caller's to close; None if it does not run."""
+        init = _identity(self._state(name).get("init"))
+        return None if init is None else processes.open_pidfd(init)
+
+    def ask(self, name: str) -> None:
+        """Send its stop signal, and do not wait for what becomes of that."""
+        state = self._state(name)
+        init = _identity(state.get("init"))
+        if init is not None:
+            processes.send(init, _stop_signal(state))
+
     def stop(self, name: str, grace: float) -> Status:
         """Its stop signal, `grace` seconds, KILL. How it ended."""
         state = self._state(name)
         init = _identity(state.get("init"))
         if init is not None:
-            wanted = signal.Signals[state["stop"]] if state["stop"] in signal.Signals.__members__ else signal.SIGTERM
-            if (grace > 0 and processes.send(init, wanted) and not processes.ended(init, grace)) or grace <= 0:
+            if (
+                grace > 0 and processes.send(init, _stop_signal(state)) and not processes.ended(init, grace)
+            ) or grace <= 0:
                 processes.send(init, signal.SIGKILL)
             processes.ended(init, PATIENCE)
         return self.status(name)
@@ -251,6 +264,10 @@ class Runtime:
         done = run_in(None, [*self._argv(verb), *args], timeout=PATIENCE)
         if done.returncode != 0:
             raise KernelError(f"container {args[-1]}: {_reason(done.stderr or done.stdout)}")
+
+
+def _stop_signal(state: dict[str, Any]) -> signal.Signals:
+    return signal.Signals[state["stop"]] if state["stop"] in signal.Signals.__members__ else signal.SIGTERM
 
 
 def _identity(found: Sequence[int] | None) -> Identity | None:
