@@ -86,10 +86,13 @@ class Binder:
 
 
 def _there(path: Path) -> Path:
-    """A path of the node, made a directory if there is nothing, as container engines do."""
-    if not path.exists():
-        path.mkdir(mode=0o755, parents=True, exist_ok=True)
-    return path.resolve()
+    """A path of the node, made a directory if there is nothing, as container engines do. Missing."""
+    try:
+        if not path.exists():
+            path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return Path(os.path.realpath(path, strict=True))
+    except OSError as e:
+        raise Missing("CreateContainerError", f"failed to mkdir {quoted(str(path))}: {e.strerror}") from e
 
 
 def _missing(message: str) -> Missing:

@@ -14,7 +14,6 @@ import orjson
 from netlab.api import Json
 from netlab.base.addresses import Address
 from netlab.base.aio import in_thread
-from netlab.base.lockedfiles import put
 from netlab.kernel import mounts
 from netlab.kubelet.making import env, links, names, resolving, resources, security
 from netlab.kubelet.making.binding import Binder
@@ -105,15 +104,17 @@ class Making:
         return names.name(pod, self.node.domain)
 
     def _files(self, pod: Json, named: names.Name) -> None:
-        """The files that are the same for all of its containers."""
+        """The files that are the same for all of its containers; what is wrong with them is told when they change."""
         directory = self._directory(pod)
         host = resolving.Resolv.parse(_text(self.node.resolv_conf))
+        wrong: list[tuple[str, str]] = []
         found = resolving.resolv(
-            pod, host, dns=self.node.dns, domain=self.node.domain,
-            tell=lambda reason, message: self.tell(pod, reason, message),
-        )  # fmt: skip
-        put(directory / "resolv.conf", str(found).encode())
-        put(directory / "hostname", f"{named.kernel}\n".encode())
+            pod, host, dns=self.node.dns, domain=self.node.domain, tell=lambda *said: wrong.append(said)
+        )
+        if _overwrite(directory / "resolv.conf", str(found)):
+            for reason, message in wrong:
+                self.tell(pod, reason, message)
+        _overwrite(directory / "hostname", f"{named.kernel}\n")
 
     # -- containers
 
@@ -121,7 +122,7 @@ class Making:
         self, pod: Json, container: Json, *, image: Image, namespaces: Mapping[str, str], ips: Sequence[Address],
         attempt: int,
     ) -> Container:  # fmt: skip
-        """One of its containers, of any sort; after `prepare` and `sandbox`. Missing. Writes files: call it in a thread.
+        """One of its containers, of any sort; after `prepare` and `sandbox`. Missing. Writes files: use a thread.
 
         image: as `images.ensuring.ensure` has it; namespaces: as `runtime.sandbox.namespaces`; ips: of the pod, the
         first is its podIP; attempt: how often it was started before.
@@ -161,8 +162,7 @@ class Making:
     ) -> list[Mount]:
         """What the kubelet has in every container, but for what the container has something else at."""
         directory, aliases = self._directory(pod), pod["spec"].get("hostAliases") or ()
-        if not (directory / "resolv.conf").exists():
-            self._files(pod, named)
+        self._files(pod, named)
         if pod["spec"].get("hostNetwork"):
             hosts = names.hosts_of_host(_text(self.node.hosts), aliases)
         else:
@@ -236,7 +236,11 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _overwrite(path: Path, text: str) -> None:
-    """Change what is in a file that is mounted somewhere: another file of its name would not be seen there."""
-    if _text(path) != text:
-        path.write_text(text)
+def _overwrite(path: Path, text: str) -> bool:
+    """Change what is in a file that is mounted somewhere: another file of its name would not be seen there. False if
+    nothing changes."""
+    if path.exists() and _text(path) == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return True

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from netlab.base.errors import InputError, MachineError, NetlabError
 from netlab.cli.main import cli
-from netlab.runtime.images import archive, build, pull
+from netlab.runtime.images import archive, build, catalogue, pull
 from netlab.runtime.images.store import ImageError, ImageNotFound, Store
 
 Files = dict[str, bytes]
@@ -172,12 +172,15 @@ def test_what_two_images_share_stays_until_the_second_goes(store: Store, tmp_pat
 def test_the_catalogue_says_what_it_lacks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"nginx:1\.91"):
         build.build(store, ["nginx:1.91"])
-    recipe = build.Recipe(names=("x",), binaries=("/nowhere/busybox",))
+    with pytest.raises(InputError) as absent:
+        build.build(store, ["quay.io/coreos/flannel:v0.8.0-amd64"])
+    assert absent.value.hint == "netlab flanneld runs on each node, as part of netlab agent"
+    recipe = catalogue.Recipe(names=("x",), binaries=("/nowhere/busybox",))
     monkeypatch.setattr(build, "CATALOGUE", (recipe,))
-    monkeypatch.setitem(build.PACKAGES, "/nowhere/busybox", "busybox-static")
+    monkeypatch.setitem(catalogue.PACKAGES, "/nowhere/busybox", "busybox-static")
     with pytest.raises(MachineError) as lacking:
         build.build(store, ["x"])
-    assert lacking.value.hint == "apt-get install busybox-static"
+    assert lacking.value.hint == "apt-get install --no-install-recommends busybox-static"
     assert build.build(store, []) == []
 
 
