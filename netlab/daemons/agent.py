@@ -129,6 +129,8 @@ def parts(options: Options) -> list[Part]:
     found = [Part("kubelet", partial(_kubelet, options, config))]
     if options.flannel:
         found.append(Part("flanneld", partial(_flanneld, options, config)))
+    if options.calico:
+        found.append(Part("calico", partial(_calico, options)))
     found.append(Part("proxy", partial(_proxy, options, config)))
     found.append(Part("policyd", partial(_policyd, options, config)))
     if options.serve_dns:
@@ -150,8 +152,9 @@ Ready = Callable[[], object]
 
 async def _kubelet(options: Options, config: ApiConfig, ready: Ready) -> None:
     given = kubelet.Options(
-        kubeconfig=options.kubeconfig, node=options.node, images=options.images, ips=tuple(map(ip_address, options.ips)),
-        dns=(ip_address(options.dns),), cgroup=options.cgroup, labels=options.labels, this_machine=True,
+        kubeconfig=options.kubeconfig, node=options.node, ips=tuple(map(ip_address, options.ips)),
+        dns=(ip_address(options.dns),), images=options.images, cgroup=options.cgroup, labels=options.labels,
+        this_machine=True,
         taints=[{"key": key, "value": value, "effect": effect} for key, value, effect in options.taints],
     )  # fmt: skip
     async with _client(config, "kubelet") as client:
@@ -172,6 +175,13 @@ async def _flanneld(options: Options, config: ApiConfig, ready: Ready) -> None:
     given = flanneld.Options(iface=("eth0",), public_ip=ipv4, public_ipv6=ipv6, ip_masq=True, this_machine=True)
     async with _client(config, "flanneld") as client:
         await serve_flanneld(given, client, options.node, ready=ready)
+
+
+async def _calico(options: Options, ready: Ready) -> None:
+    # a speaker and all that it needs: for those who have one
+    from netlab.daemons import caliconode
+
+    await caliconode.serve(caliconode.Options(node=options.node), ready=ready)
 
 
 @asynccontextmanager
@@ -254,7 +264,8 @@ def run(options: Options) -> None:
         datefmt="%H:%M:%S",
     )  # fmt: skip
     gc.set_threshold(20_000, 20, 20)
-    uvloop.run(serve(options))
+    # a BGP speaker is asyncio's own: it asks its transports for what uvloop's do not have
+    (asyncio.run if options.calico else uvloop.run)(serve(options))
 
 
 def main(argv: list[str]) -> int:
