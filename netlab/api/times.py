@@ -46,3 +46,8 @@ def micro_time(text: str) -> str:
 def seconds(unix: float) -> str:
     """Seconds since 1970 as a Time."""
     return datetime.fromtimestamp(int(unix), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def micros(unix: float) -> str:
+    """Seconds since 1970 as a MicroTime."""
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

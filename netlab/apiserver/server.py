@@ -39,6 +39,7 @@ from netlab.apiserver.registry import Registry
 from netlab.apiserver.requestinfo import request_info
 from netlab.apiserver.reviews import Reviews
 from netlab.apiserver.router import Router
+from netlab.apiserver.seats import Seats
 from netlab.apiserver.subresources import Subresources
 from netlab.apiserver.tokens import Tokens
 from netlab.apiserver.webhooks.caller import Caller
@@ -48,8 +49,9 @@ log = logging.getLogger("apiserver")
 
 #: seconds that a request may take if it is no watch and streams nothing
 REQUEST_SECONDS = 60.0
-#: requests under way at once, the original's --max-requests-inflight and --max-mutating-requests-inflight together
-INFLIGHT_MAX = 600
+#: requests under way at once, those that wait for a seat included: the original's --max-requests-inflight and
+#: --max-mutating-requests-inflight together, and its 64 queues of 50
+INFLIGHT_MAX = 600 + 64 * 50
 #: seconds that an idle connection is kept
 KEEPALIVE = 120.0
 _STREAMS = ("log", "exec", "attach", "portforward", "proxy")
@@ -97,6 +99,7 @@ class ApiServer:
             store, self.tokens, settings.now, settings.static, anonymous=settings.anonymous
         )
         self.metrics, self.audit = Metrics(), Audit(settings.audit_log, settings.now)
+        self.seats = Seats()
         self.ready = False
         self.inflight = 0
         health = Health(
@@ -202,7 +205,7 @@ class ApiServer:
             await self.authorizer.check(call.user, ask)
         if long:
             return await self.router(call)
-        async with asyncio.timeout(REQUEST_SECONDS):
+        async with asyncio.timeout(REQUEST_SECONDS), self.seats.of(call):
             return await self.router(call)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 from collections.abc import Sequence
 
 import orjson
@@ -25,7 +26,7 @@ from netlab.apiserver.kinds import Kind
 from netlab.apiserver.negotiate import Form, negotiate
 from netlab.apiserver.reading import Selection, revision, selection
 from netlab.apiserver.requestinfo import truthy
-from netlab.store.protocol import Compacted, Event, KeyValue, StoreError, Watch
+from netlab.store.protocol import Among, Compacted, Event, KeyValue, StoreError, Watch
 
 #: seconds after which a watch without timeoutSeconds ends: a random time from here to the double
 TIMEOUT_MIN = 1800.0
@@ -86,6 +87,14 @@ def _line(verb: str, obj: Json) -> bytes:
     return b'{"type":"%b","object":%b}\n' % (verb.encode(), orjson.dumps(obj))
 
 
+_NODE = re.compile(rb'"nodeName":"([^"]+)"')
+
+
+def nodes_of(value: bytes) -> list[str]:
+    """Every node that may be the one of a stored pod."""
+    return [name.decode() for name in _NODE.findall(value)]
+
+
 def lines(events: Sequence[Event], chosen: Selection, encode: Encoder) -> list[bytes]:
     """What a watcher is told of some events."""
     out = []
@@ -136,7 +145,14 @@ async def watch(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
     asked = revision(call)
     initial = _initial(call)
     bookmarks = truthy(call.query.get("allowWatchBookmarks"))
-    prefix = objects.prefix(kind.resource, call.info.namespace)
+    prefix, among = objects.prefix(kind.resource, call.info.namespace), None
+    if chosen.fields:
+        # a thousand kubelets look at their own node and pods
+        name, node = chosen.fields.exact("metadata.name"), chosen.fields.exact("spec.nodeName")
+        if name and (call.info.namespace or not kind.resource.namespaced):
+            prefix += name
+        if node and (kind.resource.group, kind.resource.plural) == ("", "pods"):
+            among = Among(nodes_of, node)
     now = await ctx.store.revision()
     if asked is not None and asked > now:
         raise status.too_large_revision(asked, now)
@@ -159,7 +175,7 @@ async def watch(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
         await response.write(b"".join(first))
     progress = ctx.bookmark_every if bookmarks else 0
     task = asyncio.current_task()
-    stream = ctx.store.watch(prefix, after=after, progress=progress)
+    stream = ctx.store.watch(prefix, after=after, progress=progress, among=among)
     pump = asyncio.ensure_future(_pump(stream, response, chosen, encode, bookmarks=bookmarks))
     closing = asyncio.ensure_future(ctx.closing.wait())
     ctx.watching[kind.resource.registry] += 1

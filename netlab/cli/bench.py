@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netlab.cli import output
+from netlab.cli.bench_cluster import cluster
 
 if TYPE_CHECKING:
     from netlab.daemons.bench import Report, Size, Target
@@ -30,6 +31,9 @@ NAMES = {"netlab": "netlab", "ip": "ip -batch", "mininet": "Mininet"}
 )
 def bench() -> None:
     """Measure netlab beside the tools it is compared with."""
+
+
+bench.add_command(cluster)
 
 
 @bench.command(

@@ -15,8 +15,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from netlab.api import times
 from netlab.base.errors import NetlabError
 from netlab.client.resources import Resource
 from netlab.client.rest import ApiError, ApiUnavailable, Object, RestClient
@@ -44,10 +44,6 @@ class Timing:
             raise ValueError(f"expected lease > renew > retry > 0, not {self.lease}, {self.renew}, {self.retry}")
 
 
-def _stamp(unix: float) -> str:
-    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 class Candidate:
     """One of those who could. clock: monotonic; now: since 1970, for people who read the Lease."""
 
@@ -63,7 +59,7 @@ class Candidate:
     def wish(self, spec: Object | None) -> Object | None:
         """The spec with which to take or keep the Lease; None while somebody else holds it. spec: None if there is
         no Lease."""
-        stamp = _stamp(self._now())
+        stamp = times.micros(self._now())
         wanted: Object = {
             "holderIdentity": self.identity, "leaseDurationSeconds": max(1, round(self.timing.lease)),
             "acquireTime": stamp, "renewTime": stamp, "leaseTransitions": 0,
@@ -86,7 +82,7 @@ class Candidate:
         """The spec that lets the next one begin at once; None if the Lease is not ours."""
         if spec.get("holderIdentity") != self.identity:
             return None
-        stamp = _stamp(self._now())
+        stamp = times.micros(self._now())
         return {**spec, "holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": stamp, "renewTime": stamp}
 
 

@@ -96,16 +96,23 @@ def path(api_version: str, resource: str, *, namespace: str | None = None, name:
     return "/" + "/".join(quote(part, safe=":") for part in parts)
 
 
+#: requests that may be under way at once: each more would cost a TLS handshake, and the server does them one after
+#: another anyway
+REQUESTS = 32
+
+
 class RestClient:
-    """One client for one loop. timeout: seconds for a whole request; watch_timeout: the server's for one watch."""
+    """One client for one loop. timeout: seconds for a whole request; watch_timeout: the server's for one watch;
+    requests: how many may be under way at once, watches aside."""
 
     def __init__(self, config: ApiConfig, *, timeout: float = TIMEOUT, watch_timeout: int = WATCH_TIMEOUT,
-                 user_agent: str = "netlab") -> None:  # fmt: skip
+                 user_agent: str = "netlab", requests: int = REQUESTS) -> None:  # fmt: skip
         self.config = config
         self._timeout, self._watch_timeout = timeout, watch_timeout
         self._tls = config.tls()
         self._agent = user_agent
         self._session: aiohttp.ClientSession | None = None
+        self._turns = asyncio.Semaphore(requests)
         self._token, self._token_read = config.token, float("-inf")
 
     async def aclose(self) -> None:
@@ -213,6 +220,7 @@ class RestClient:
         request = f"{method} {path}"
         try:
             async with (
+                self._turns,
                 asyncio.timeout(self._timeout),
                 self._request(method, path, params, body, kind, accept) as response,
             ):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from netlab.client.informer import Interest
 from netlab.client.resources import Resource, key_of
-from netlab.client.rest import ApiError, Object
+from netlab.client.rest import Object
 from netlab.controllers.owning import (
     BURST,
     Expectations,
@@ -24,12 +24,12 @@ from netlab.controllers.owning import (
     ending,
     numbers,
     owner_key,
-    owner_reference,
     phase,
     ready_since,
     slow_start,
     write_status,
 )
+from netlab.controllers.revisions import REVISIONS, note
 from netlab.controllers.rolling import share
 from netlab.controllers.rollouts import template_hash
 from netlab.controllers.shape import LEAN_PODS, NODES, PODS, Tools, Watch
@@ -38,7 +38,7 @@ from netlab.scheduler.filters import by_facts, chosen
 from netlab.scheduler.nodes import Facts, facts
 
 API, KIND = "apps/v1", "DaemonSet"
-DAEMON_SETS, REVISIONS = Resource(API, "daemonsets"), Resource(API, "controllerrevisions")
+DAEMON_SETS = Resource(API, "daemonsets")
 HASH = "controller-revision-hash"
 _NODE = "node.kubernetes.io/"
 #: what a daemon goes on through: (taint, effect)
@@ -238,29 +238,9 @@ class DaemonSets:
         }  # fmt: skip
 
     async def _note(self, ds: Object, code: str) -> None:
-        """Keep the template as a ControllerRevision, for kubectl rollout history and undo; the oldest unused go."""
-        meta, name = ds["metadata"], f"{ds['metadata']['name']}-{code}"
-        mine = sorted(self._revisions.find("controller", meta["uid"]), key=lambda r: int(r.get("revision", 0)))
-        current = next((r for r in mine if r["metadata"]["name"] == name), None)
-        last = int(mine[-1]["revision"]) if mine else 0
-        if current is None:
-            template = {**ds["spec"]["template"], "$patch": "replace"}
-            labels = {**((ds["spec"]["template"].get("metadata") or {}).get("labels") or {}), HASH: code}
-            made = {
-                "apiVersion": API, "kind": "ControllerRevision", "revision": last + 1,
-                "data": {"spec": {"template": template}},
-                "metadata": {"name": name, "namespace": meta["namespace"], "labels": labels,
-                             "annotations": dict(meta.get("annotations") or {}),
-                             "ownerReferences": [owner_reference(ds, API, KIND)]},
-            }  # fmt: skip
-            try:
-                await self._client.create(REVISIONS.path(meta["namespace"]), made)
-            except ApiError as e:
-                if e.reason != "AlreadyExists":
-                    raise
-        elif int(current["revision"]) < last:
-            await self._client.patch(REVISIONS.at(key_of(current)), {"revision": last + 1})
-        used = {(p["metadata"].get("labels") or {}).get(HASH) for p in self._pods.find("controller", meta["uid"])}
-        idle = [r for r in mine if r is not current and (r["metadata"].get("labels") or {}).get(HASH) not in used]
-        for revision in idle[: max(0, len(idle) - int(ds["spec"].get("revisionHistoryLimit", 10)))]:
-            await self._client.delete(REVISIONS.at(key_of(revision)), uid=revision["metadata"]["uid"])
+        """Keep the template as a ControllerRevision; the pods' labels have the hash alone."""
+        meta, labels = ds["metadata"], (ds["spec"]["template"].get("metadata") or {}).get("labels") or {}
+        pods = self._pods.find("controller", meta["uid"])
+        used = {f"{meta['name']}-{(pod['metadata'].get('labels') or {}).get(HASH)}" for pod in pods}
+        name = f"{meta['name']}-{code}"
+        await note(self._client, self._revisions, ds, KIND, name, {**labels, HASH: code}, used)

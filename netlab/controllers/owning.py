@@ -63,9 +63,12 @@ def owner_key(kind: str) -> Callable[[Object | None, Object | None], Iterable[st
 
 
 def selector_of(owner: Object) -> LabelSelector | None:
-    """The selector of a workload; None for one that selects nothing or is none."""
+    """The selector of a workload; None for one that selects nothing or is none. A ReplicationController's is a map."""
+    given = (owner.get("spec") or {}).get("selector")
+    if isinstance(given, dict) and given and all(isinstance(value, str) for value in given.values()):
+        given = {"matchLabels": given}
     try:
-        return from_object((owner.get("spec") or {}).get("selector"))
+        return from_object(given)
     except SelectorError:
         return None
 
@@ -243,23 +246,27 @@ class PodControl:
 
 
 async def claim(
-    client: RestClient, store: Store, resource: Resource, owner: Object, api_version: str, kind: str
-) -> list[Object]:
-    """The objects of a resource that belong to a workload, after some were adopted and others released. ApiError."""
+    client: RestClient, store: Store, resource: Resource, owner: Object, api_version: str, kind: str, *,
+    mine: Callable[[Object], bool] = lambda _: True,
+) -> list[Object]:  # fmt: skip
+    """The objects of a resource that belong to a workload, after some were adopted and others released. ApiError.
+
+    mine: what has to be so beside the selector's match.
+    """
     meta, selector = owner["metadata"], selector_of(owner)
-    mine = store.find("controller", meta["uid"])
+    owned = store.find("controller", meta["uid"])
     if selector is None:
-        return mine
+        return owned
     found = []
-    for obj in mine:
-        if selector.matches(obj["metadata"].get("labels")) or ending(owner):
+    for obj in owned:
+        if (selector.matches(obj["metadata"].get("labels")) and mine(obj)) or ending(owner):
             found.append(obj)
         else:
             await _release(client, resource, obj, meta["uid"])
     if ending(owner):
         return found
     for obj in store.find("controller", orphans_of(meta["namespace"])):
-        if selector.matches(obj["metadata"].get("labels")) and active(obj):
+        if selector.matches(obj["metadata"].get("labels")) and active(obj) and mine(obj):
             await _adopt(client, resource, obj, owner_reference(owner, api_version, kind))
             found.append(obj)
     return found

@@ -135,6 +135,8 @@ def lean_pod(pod: Object) -> Object:
     containers = [{"ports": [_port(p) for p in c["ports"]]} for c in spec.get("containers") or () if c.get("ports")]
     given = meta.get("annotations") or {}
     annotations = {name: given[name] for name in _POD_ANNOTATIONS if name in given}
+    claims = [{"persistentVolumeClaim": {"claimName": v["persistentVolumeClaim"]["claimName"]}}
+              for v in spec.get("volumes") or () if v.get("persistentVolumeClaim")]  # fmt: skip
     restarts = sum(c.get("restartCount", 0) for c in state.get("containerStatuses") or ())
     return {
         "apiVersion": "v1", "kind": "Pod",
@@ -142,7 +144,10 @@ def lean_pod(pod: Object) -> Object:
             **{name: meta[name] for name in _POD_METADATA if name in meta},
             **({"annotations": annotations} if annotations else {}),
         },
-        "spec": {**{name: spec[name] for name in _POD_SPEC if name in spec}, "containers": containers},
+        "spec": {
+            **{name: spec[name] for name in _POD_SPEC if name in spec}, "containers": containers,
+            **({"volumes": claims} if claims else {}),
+        },
         "status": {
             **{name: state[name] for name in _POD_STATUS if name in state},
             **({"containerStatuses": [{"restartCount": restarts}]} if restarts else {}),

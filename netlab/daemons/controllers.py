@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from netlab.base.errors import InputError
 from netlab.client.kubeconfig import ApiConfig
 from netlab.client.rest import RestClient
+from netlab.controllers.cronjobs import CronJobs
 from netlab.controllers.daemonsets import DaemonSets
 from netlab.controllers.deployments import Deployments
 from netlab.controllers.disruptions import Disruptions
@@ -29,14 +30,19 @@ from netlab.controllers.mirroring import EndpointSliceMirroring
 from netlab.controllers.namespaces import NamespaceLifecycle
 from netlab.controllers.nodeipam import NodeIpam
 from netlab.controllers.nodelife import NodeLifecycle
+from netlab.controllers.podgc import PodGarbageCollector
 from netlab.controllers.podranges import ClusterRange
 from netlab.controllers.quotas import ResourceQuotas
 from netlab.controllers.replicasets import ReplicaSets
+from netlab.controllers.replicationcontrollers import ReplicationControllers
 from netlab.controllers.rootca import RootCa
 from netlab.controllers.runner import Runner
 from netlab.controllers.serviceaccounts import ServiceAccounts
 from netlab.controllers.shape import Controller
+from netlab.controllers.statefulsets import StatefulSets
 from netlab.controllers.tokens import TokenSecrets
+from netlab.controllers.volumebinding import VolumeBinder
+from netlab.controllers.volumeprotection import VolumeProtection
 from netlab.daemons import loops
 from netlab.daemons.health import Health
 from netlab.daemons.loops import Options
@@ -45,8 +51,9 @@ log = logging.getLogger("controllers")
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     NamespaceLifecycle, GarbageCollector, ServiceAccounts, TokenSecrets, RootCa, ResourceQuotas, EndpointSlices,
-    EndpointSliceMirroring, Endpoints, ReplicaSets, Deployments, Disruptions,
-    NodeIpam, NodeLifecycle, DaemonSets, Jobs,
+    EndpointSliceMirroring, Endpoints, ReplicaSets, ReplicationControllers, Deployments, StatefulSets, Disruptions,
+    NodeIpam, NodeLifecycle, PodGarbageCollector, DaemonSets, Jobs, CronJobs, VolumeBinder,
+    VolumeProtection,
 )  # fmt: skip
 #: namespace and name of the Lease that the leader holds, the original's
 LEASE = ("kube-system", "kube-controller-manager")

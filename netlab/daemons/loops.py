@@ -59,7 +59,7 @@ class Running(Generic[L]):
         self.client = RestClient(config, user_agent=agent)
         self.identity = f"{socket.gethostname()}_{os.getpid()}"
         self.runner = make(self.client, self.identity)
-        self._lease = lease
+        self._lease, self._agent = lease, agent
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -70,9 +70,12 @@ class Running(Generic[L]):
 
     async def run_elected(self, report: Callable[[str], None]) -> None:
         """Work while holding the Lease. LeadershipLost."""
+        # a client of its own: a renewal must not wait behind the work
+        leading = RestClient(self.client.config, user_agent=self._agent)
         try:
-            await lead(self.client, *self._lease, self.identity, self.runner.run, report=report)
+            await lead(leading, *self._lease, self.identity, self.runner.run, report=report)
         finally:
+            await leading.aclose()
             await self.client.aclose()
 
 

@@ -24,6 +24,7 @@ from netlab.store import database, keys
 from netlab.store.fanout import Hub, Watcher
 from netlab.store.index import Record
 from netlab.store.protocol import (
+    Among,
     BadKey,
     Compacted,
     Conflict,
@@ -214,11 +215,11 @@ class EtcdStore:
 
     # watching
 
-    def watch(self, prefix: str, *, after: int, progress: float = 0) -> Watcher:
+    def watch(self, prefix: str, *, after: int, progress: float = 0, among: Among | None = None) -> Watcher:
         """See protocol. While etcd is away a watch is silent, and goes on where it was when etcd is back."""
         if self._closed:
             raise StoreError("the store is closed")
-        return self._hub.watch(prefix, after=after, progress=progress)
+        return self._hub.watch(prefix, after=after, progress=progress, among=among)
 
     async def _confirm(self, after: int) -> None:
         """The pump runs from the first watch on, and from where that began. FutureRevision."""

@@ -15,11 +15,11 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Self
 
 from netlab.store.index import FIRST
-from netlab.store.protocol import Batch, Compacted, Event, FutureRevision, StoreError
+from netlab.store.protocol import Among, Batch, Compacted, Event, FutureRevision, StoreError
 
 #: events kept for watchers that come back soon, and the bytes of their values at most
 RING, RING_BYTES = 4096, 16 << 20
@@ -39,6 +39,55 @@ def _revision(event: Event) -> int:
     return event.kv.revision
 
 
+class _Route:
+    """The watchers of a prefix: of all its keys, or of those with a mark."""
+
+    __slots__ = ("_all", "_marked")
+
+    def __init__(self) -> None:
+        self._all: set[Watcher] = set()
+        self._marked: dict[Callable[[bytes], Collection[str]], dict[str, set[Watcher]]] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is left."""
+        return not self._all and not self._marked
+
+    def add(self, watcher: Watcher) -> None:
+        """One more."""
+        if watcher.among is None:
+            self._all.add(watcher)
+        else:
+            marks, mark = watcher.among
+            self._marked.setdefault(marks, {}).setdefault(mark, set()).add(watcher)
+
+    def discard(self, watcher: Watcher) -> None:
+        """One less, if he was one."""
+        if watcher.among is None:
+            self._all.discard(watcher)
+            return
+        marks, mark = watcher.among
+        by_mark = self._marked.get(marks, {})
+        there = by_mark.get(mark, set())
+        there.discard(watcher)
+        if not there:
+            by_mark.pop(mark, None)
+        if not by_mark:
+            self._marked.pop(marks, None)
+
+    def tell(self, event: Event) -> None:
+        """Append it to what waits for those whom it concerns."""
+        for watcher in self._all:
+            watcher.append(event)
+        for marks, by_mark in self._marked.items():
+            found = set(marks(event.kv.value))
+            if event.previous is not None:
+                found.update(marks(event.previous.value))
+            for mark in found:
+                for watcher in by_mark.get(mark, ()):
+                    watcher.append(event)
+
+
 class Hub:
     """The watchers of one store, on one loop. oldest: the store's oldest revision kept; revision: its last."""
 
@@ -50,7 +99,7 @@ class Hub:
         self._ring: list[Event] = []
         self._bytes = 0
         #: prefix → watchers; the lengths of the prefixes, each once, with how many prefixes have it
-        self._routes: dict[str, set[Watcher]] = {}
+        self._routes: dict[str, _Route] = {}
         self._lengths: dict[int, int] = {}
         self._woken: deque[Watcher] = deque()
         self._round: asyncio.Handle | None = None
@@ -59,9 +108,9 @@ class Hub:
         self._ended: StoreError | None = None
         self.closed = False
 
-    def watch(self, prefix: str, *, after: int, progress: float) -> Watcher:
+    def watch(self, prefix: str, *, after: int, progress: float, among: Among | None = None) -> Watcher:
         """A new watcher. It costs nothing until its first batch is asked for."""
-        return Watcher(self, prefix, max(after, FIRST), progress)  # nothing was ever written at the first revision
+        return Watcher(self, prefix, max(after, FIRST), progress, among)  # nothing was written at the first revision
 
     def publish(self, events: Sequence[Event], revision: int) -> None:
         """Tell of the next events, and that they are all up to `revision`. Events of one revision come together."""
@@ -72,8 +121,7 @@ class Hub:
             key = event.kv.key
             for length in self._lengths:
                 if route := self._routes.get(key[:length]):
-                    for watcher in route:
-                        watcher.append(event)
+                    route.tell(event)
         if len(self._ring) > 2 * RING or self._bytes > RING_BYTES:
             self._trim()
         if self._woken and self._round is None:
@@ -157,7 +205,7 @@ class Hub:
         self._watchers.add(watcher)
         route = self._routes.get(watcher.prefix)
         if route is None:
-            self._routes[watcher.prefix] = route = set()
+            self._routes[watcher.prefix] = route = _Route()
             self._lengths[len(watcher.prefix)] = self._lengths.get(len(watcher.prefix), 0) + 1
         route.add(watcher)
 
@@ -168,7 +216,7 @@ class Hub:
         if route is None:
             return
         route.discard(watcher)
-        if not route:
+        if route.empty:
             del self._routes[watcher.prefix]
             length = len(watcher.prefix)
             self._lengths[length] -= 1
@@ -198,11 +246,11 @@ class Watcher:
 
     __slots__ = (
         "_done", "_hub", "_live", "_overflowed", "_pending", "_position", "_progress", "_timer", "_told", "_waiter",
-        "prefix",
+        "among", "prefix",
     )  # fmt: skip
 
-    def __init__(self, hub: Hub, prefix: str, after: int, progress: float) -> None:
-        self.prefix = prefix
+    def __init__(self, hub: Hub, prefix: str, after: int, progress: float, among: Among | None = None) -> None:
+        self.prefix, self.among = prefix, among
         self._hub, self._position, self._progress = hub, after, progress
         self._pending: list[Event] = []
         #: whether the hub appends to `pending`; whether it had to stop, because nobody took it

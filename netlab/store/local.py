@@ -24,7 +24,7 @@ from typing import NamedTuple
 from netlab.store import keys
 from netlab.store.fanout import Hub, Watcher
 from netlab.store.index import Index, Record
-from netlab.store.protocol import Conflict, Event, KeyExists, KeyValue, Page, StoreError
+from netlab.store.protocol import Among, Conflict, Event, KeyExists, KeyValue, Page, StoreError
 
 #: writes in one group, and bytes of their values after which it is full
 GROUP, GROUP_BYTES = 1024, 8 << 20
@@ -151,10 +151,10 @@ class LocalStore(ABC):
         """The oldest revision that can be read; 0 if nothing was ever compacted."""
         return self._index.oldest
 
-    def watch(self, prefix: str, *, after: int, progress: float = 0) -> Watcher:
+    def watch(self, prefix: str, *, after: int, progress: float = 0, among: Among | None = None) -> Watcher:
         """See protocol."""
         self._usable()
-        return self._hub.watch(prefix, after=after, progress=progress)
+        return self._hub.watch(prefix, after=after, progress=progress, among=among)
 
     # writing
 

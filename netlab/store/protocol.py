@@ -7,7 +7,7 @@ it and the one that wrote it last; the past can be read until it is compacted aw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
@@ -108,6 +108,14 @@ class Batch(NamedTuple):
     revision: int
 
 
+class Among(NamedTuple):
+    """Some of a prefix's keys: those whose value has, or had before the write, a mark. marks: of a value; the same
+    function for all who look for marks of one kind, so that it is asked once for each write."""
+
+    marks: Callable[[bytes], Collection[str]]
+    mark: str
+
+
 class Watch(Protocol):
     """Batches for ever. It is not a generator, so that a `__anext__` may be cancelled (by a timeout) and asked again:
     nothing is lost by that. It ends (StopAsyncIteration) when it, or the store, is closed."""
@@ -152,8 +160,11 @@ class Store(Protocol):
         """Delete a key whose last write was at `expected` (0: whatever it is); it as it was, and the new revision.
         Conflict; also with `current` None if it is not there."""
 
-    def watch(self, prefix: str, *, after: int, progress: float = 0) -> Watch:
+    def watch(self, prefix: str, *, after: int, progress: float = 0, among: Among | None = None) -> Watch:
         """Every write after revision `after` to keys that begin with `prefix`, in order, once, for ever.
+
+        among: of these all that are among them; others may be told as well: a thousand watchers of a few keys each are
+        not to be woken by every write.
 
         progress: seconds of silence after which an empty batch tells how far the store is, 0 for never. From its
         first batch: Compacted if `after` is before the oldest revision kept; FutureRevision. Buffers are bounded: a

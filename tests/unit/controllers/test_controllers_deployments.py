@@ -16,7 +16,8 @@ from workloads import DEPLOYMENTS, SETS, deploy, kubelet, pods_of, template
 from netlab.client.rest import Object
 from netlab.controllers.deployments import Deployments, same_template, template_hash
 from netlab.controllers.garbage import GarbageCollector
-from netlab.controllers.replicasets import COST, ReplicaSets, first_to_go
+from netlab.controllers.replicas import COST, first_to_go
+from netlab.controllers.replicasets import ReplicaSets
 
 ONLY = (ReplicaSets, Deployments, GarbageCollector)
 

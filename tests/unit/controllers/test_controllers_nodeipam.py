@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from ipaddress import IPv4Address, IPv4Network, ip_network
-from pathlib import Path
 from typing import Any
 
 import pytest
+from controlworld import EVENTS, World, until, world
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from controlworld import EVENTS, World, until, world
 
 from netlab.base.errors import InputError
 from netlab.client.resources import Resource

@@ -7,7 +7,7 @@ import pytest
 from storing import take, told, until
 
 from netlab.store import fanout
-from netlab.store.protocol import Compacted, FutureRevision, KeyValue, Store
+from netlab.store.protocol import Among, Compacted, FutureRevision, KeyValue, Store
 
 
 def test_every_write_once_and_in_order(kind: Any) -> None:
@@ -133,5 +133,40 @@ def test_many_watchers_see_the_same(kind: Any) -> None:
             await store.create(f"/{n % 7}/{n}", b"")
         for n, keys in enumerate(await asyncio.gather(*following)):
             assert keys == [f"/{m % 7}/{m}" for m in range(70) if not n % 2 or m % 7 == n % 7]
+
+    kind.run(test)
+
+
+def marks(value: bytes) -> list[str]:
+    """Of a value such as `red,big`."""
+    return value.decode().split(",")
+
+
+def test_a_watcher_of_marks_misses_none_of_its_own(kind: Any) -> None:
+    async def test(store: Store) -> None:
+        start = await store.revision()
+        red, blue = (store.watch("/m/", after=start, among=Among(marks, m)) for m in ("red", "blue"))
+        whole, other = store.watch("/m/", after=start), store.watch("/o/", after=start, among=Among(marks, "red"))
+
+        async def first(watch: Any) -> list[Any]:
+            """What was there when it began, so that from now on it is told of what comes."""
+            return told(await take(watch, 1))
+
+        one = await store.create("/m/1", b"red,blue,big")
+        for watch in (red, blue, whole):
+            assert await first(watch) == [("+", "/m/1", b"red,blue,big")]
+        waiting = asyncio.create_task(take(other, 1))
+        two = await store.update("/m/1", b"blue", expected=one)
+        three = await store.update("/m/1", b"green", expected=two)
+        await store.update("/m/1", b"red", expected=three)
+        await store.delete("/m/1")
+        await store.create("/o/1", b"red")
+        changes = [("~", "/m/1", b"blue"), ("~", "/m/1", b"green"), ("~", "/m/1", b"red"), ("-", "/m/1", b"red")]
+        assert told(await take(whole, 4)) == changes
+        # it was red before, it is red again, and ends as that; in between it was nothing to this one
+        seen = told(await take(red, 3))
+        assert seen == [changes[0], changes[2], changes[3]]
+        assert told(await take(blue, 2)) == changes[:2]
+        assert told(await waiting) == [("+", "/o/1", b"red")]
 
     kind.run(test)
