@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 from oracle import worlds
 from podnet import Net, pods_of
-from proxying import Known, Manifests, Proxy, firewall, get, until
+from proxying import PATIENCE, Known, Manifests, Proxy, firewall, get, until
 from servicejudge import endpoints, service
 
 from netlab.client.kubeconfig import load
 from netlab.client.resources import Resource
 from netlab.client.rest import ApiError, ApiUnavailable, Object, RestClient
 from netlab.daemons.apiserver import issue_kubeconfig
+from netlab.dns import asking
+from netlab.dns.search import Resolver
 from netlab.kernel import netns
 from netlab.kernel.apply import Kernel
 from netlab.kernel.linux import LinuxBackend
@@ -37,6 +39,10 @@ PODS, POLICIES = Resource("v1", "pods"), Resource("networking.k8s.io/v1", "netwo
 VIP = "10.96.0.20"
 CLIENT = ("x-a", VIP, "tcp", 80)
 IPS = {p["metadata"]["name"]: p["status"]["podIP"] for p in worlds.nine() if p["metadata"]["namespace"] == "x"}
+DENY = {
+    "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"namespace": "x", "name": "deny"},
+    "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
+}  # fmt: skip
 
 
 class Server:
@@ -190,14 +196,10 @@ def test_a_policy_agent_isolates_as_an_api_server_says(
     server.make(PODS, *(bare(p) for p in worlds.nine()))
     probe = ("n1", IPS["a"], "tcp", 80)
     other = ("y-a", IPS["a"], "tcp", 80)
-    deny = {
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"namespace": "x", "name": "deny"},
-        "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
-    }  # fmt: skip
     with Agent(server, "policyd", "system:netlab-policyd", "--bridged", "--healthz-port", "9099") as agent:
         clean(agent, "policy")
         until(lambda: answers(net, other) == {"x-a"}, "an answer")
-        server.make(POLICIES, deny)
+        server.make(POLICIES, DENY)
         until(lambda: answers(net, other) != {"x-a"}, "isolation")
         assert answers(net, probe) == {"x-a"}  # a node reaches its pods
         server.kill()
@@ -209,6 +211,39 @@ def test_a_policy_agent_isolates_as_an_api_server_says(
         until(lambda: answers(net, other) == {"x-a"}, "an answer to those who are let in")
         page = get(agent.where, "/metrics", 9099)[2]
         assert re.search(r"^netlab_policy_policies 1\.0$", page, re.MULTILINE)
+
+
+def test_one_process_is_all_of_them(net: Net, server: Server, clean: Callable[[Agent, str], None]) -> None:
+    """They share informers, none of them hears signals or tells systemd anything, and all end with their process."""
+    server.make(PODS, *(bare(p) for p in worlds.nine()))
+    server.make(SERVICES, service(selector=None))
+    server.make(SLICES, endpoints("a"))
+    script = Path(__file__).with_name("agents_in_one.py")
+    argv = [sys.executable, str(script), str(server.data / "admin.conf"), "n1", str(server.home)]
+    with (server.home / "one.log").open("wb") as log, netns.entered(server.where):
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+    with process:
+        try:
+            assert process.stdin and process.stdout
+            assert process.stdout.readline() == "ready\n", (server.home / "one.log").read_text()
+            for verb, owner in (("proxy", "proxy"), ("policyd", "policy")):
+                clean(Agent(server, verb, "nobody"), owner)
+            other = ("y-a", VIP, "tcp", 80)
+            assert answers(net, other) == {"x-a"}
+            server.make(POLICIES, DENY)
+            until(lambda: answers(net, other) != {"x-a"}, "isolation")
+            (found,) = asked(server.where, "web.x.svc.cluster.local")
+            assert [record.data for record in found.answers[0].records] == [VIP]
+            process.stdin.write("end\n")
+            process.stdin.flush()
+            assert process.wait(PATIENCE) == 0, (server.home / "one.log").read_text()
+        finally:
+            process.kill()
+
+
+def asked(where: str, name: str) -> list[asking.Found]:
+    with netns.entered(where):
+        return asking.by_wire(("127.0.0.1", 53), name, "A", Resolver())
 
 
 def bare(pod: Object) -> Object:
