@@ -1,0 +1,1 @@
+"""The node's agent of pods: their life cycle, and the doors to them."""
