@@ -78,7 +78,9 @@ class User:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
     """command, args: None for the image's own; user: "" for the image's; namespaces: by the specification's type, paths
-    that are joined, or HOST, where others are fresh; sysctls: of those; labels: kept for whoever asks."""
+    that are joined, or HOST, where others are fresh; sysctls: of those; labels: kept for whoever asks; tty: whether it
+    has a terminal; stdin: whether those who attach give it something to read, with stdin_once until the first has gone.
+    """
 
     image: str
     command: tuple[str, ...] | None = None
@@ -93,6 +95,9 @@ class Container:
     read_only: bool = False
     sysctls: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    tty: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
 
 
 def command(process: Mapping[str, Any], container: Container) -> tuple[str, ...]:
@@ -135,6 +140,8 @@ def environment(process: Mapping[str, Any], container: Container) -> list[str]:
     given = dict(entry.partition("=")[::2] for entry in process.get("Env") or ())
     if container.hostname:
         given["HOSTNAME"] = container.hostname
+    if container.tty:
+        given.setdefault("TERM", "xterm")
     return [f"{key}={value}" for key, value in {**given, **container.env}.items()]
 
 
@@ -147,7 +154,8 @@ def document(
     spec: dict[str, Any] = {
         "ociVersion": "1.0.2",
         "process": {
-            "terminal": False, "args": list(command(process, container)), "env": environment(process, container),
+            "terminal": container.tty,
+            "args": list(command(process, container)), "env": environment(process, container),
             "cwd": container.cwd or process.get("WorkingDir") or "/",
             "user": {"uid": who.uid, "gid": who.gid, "additionalGids": list(who.groups)},
             "capabilities": {"bounding": capabilities, "effective": held, "permitted": held},
