@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from nodeworld import LACKING, MAPS, NODE, NODES, PODS, World, container, eventually, on_node, ready, state, waiting
 from patience import patience
 
+from netlab.client.rest import Object
 from netlab.runtime.images import build
 from netlab.runtime.images.store import Store
 
@@ -362,6 +364,54 @@ def test_the_node_is_registered_and_gives_signs_of_life(images: Path) -> None:
         await eventually(lease)
         shown = await w.kubectl("get", "nodes", "--no-headers")
         assert shown.stdout.split()[:3] == [NODE, "Ready", "<none>"], shown
+
+    on_node(images, test)
+
+
+def test_static_pods_are_run_and_mirrored(images: Path) -> None:
+    async def test(w: World) -> None:
+        w.network()
+        folder = w.folder / "manifests"
+        folder.mkdir()
+
+        def write(word: str) -> None:
+            spec = {"containers": [container(f"echo {word}; trap 'exit 0' TERM; sleep 1000 & wait")],
+                    "terminationGracePeriodSeconds": 5}  # fmt: skip
+            new = folder / ".web.yaml"
+            new.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": spec}))
+            new.replace(folder / "web.yaml")
+
+        write("one")
+        (folder / "bad.yaml").write_text("kind: Pod\nspec: {}\n")
+        kubelet = await w.start(manifests=folder)
+        mirror = await w.when("web-n1", ready)
+        assert mirror["metadata"]["annotations"]["kubernetes.io/config.source"] == "file"
+        assert mirror["metadata"]["ownerReferences"][0]["kind"] == "Node"
+        [uid] = kubelet.workers
+        # whoever deletes the mirror gets another, and the pod runs on
+        await w.client.delete(PODS.path("default", "web-n1"))
+        again = await w.when("web-n1", lambda p: ready(p) and p["metadata"]["uid"] != mirror["metadata"]["uid"])
+        assert again["status"]["containerStatuses"] == mirror["status"]["containerStatuses"]
+        # another kubelet goes on with it
+        await w.stop()
+        kubelet = await w.start()
+        assert list(kubelet.workers) == [uid]
+        write("two")
+        other = await w.when("web-n1", lambda p: ready(p) and annotation(p) != annotation(mirror))
+        assert (
+            other["status"]["containerStatuses"][0]["containerID"]
+            != again["status"]["containerStatuses"][0]["containerID"]
+        )
+        (folder / "web.yaml").unlink()
+        await w.gone("web-n1")
+
+        async def none() -> bool:
+            return not kubelet.workers
+
+        await eventually(none)
+
+    def annotation(pod: Object) -> str:
+        return str(pod["metadata"]["annotations"]["kubernetes.io/config.hash"])
 
     on_node(images, test)
 
