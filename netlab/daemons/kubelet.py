@@ -20,6 +20,7 @@ from netlab.base.aio import first
 from netlab.base.errors import MachineError
 from netlab.base.notify import notify
 from netlab.client.kubeconfig import load
+from netlab.client.resources import Resource
 from netlab.client.rest import RestClient
 from netlab.cni.machine import HOST
 from netlab.compile.rules import local_ips
@@ -33,6 +34,8 @@ from netlab.kubelet.kubelet import Kubelet
 from netlab.kubelet.making import Making, NodeFacts
 from netlab.kubelet.making.world import Tell
 from netlab.kubelet.node import Machine, Moment
+from netlab.kubelet.serving.access import Access, Who
+from netlab.kubelet.serving.server import Server
 from netlab.kubelet.world import ApiWorld
 from netlab.runtime.containers import Runtime
 from netlab.runtime.images.store import Store
@@ -40,14 +43,16 @@ from netlab.runtime.images.store import Store
 log = logging.getLogger("kubelet")
 
 AGENT = "netlab-kubelet"
+REVIEWS = Resource("authorization.k8s.io/v1", "subjectaccessreviews")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """kubeconfig: as whom to ask which API server; root: of volumes and records; runtime: of containers; images: the
     store; cni: the directory of network configurations; cni_root: below which plugins keep their state; ips: of the
-    node, found if none; cgroup: below which all containers' groups are; pull: whether images may be fetched; health:
-    where /healthz answers, None for nowhere."""
+    node, found if none; cgroup: below which all containers' groups are; cert, key, client_ca: of the server that the
+    API server asks at `port`, which there is with all three; pull: whether images may be fetched; health: where
+    /healthz answers, None for nowhere."""
 
     kubeconfig: Path
     node: str
@@ -65,6 +70,9 @@ class Options:
     taints: Sequence[Json] = ()
     max_pods: int = 110
     port: int = 10250
+    cert: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
     pull: bool = False
     insecure: bool = False
     health: tuple[str, int] | None = None
@@ -125,6 +133,20 @@ def kubelet_of(client: RestClient, options: Options) -> Kubelet:
     )  # fmt: skip
 
 
+def server_of(kubelet: Kubelet, client: RestClient, options: Options) -> Server | None:
+    """What answers the API server on `options.port`; None without certificates."""
+    if options.cert is None or options.key is None or options.client_ca is None:
+        return None
+
+    async def review(who: Who, verb: str, part: str) -> bool:
+        attributes = {"verb": verb, "resource": "nodes", "subresource": part, "name": options.node}
+        spec = {"user": who.name, "groups": list(who.groups), "resourceAttributes": attributes}
+        answer = await client.create(REVIEWS.path(), {"spec": spec})
+        return bool(answer["status"].get("allowed"))
+
+    return Server(kubelet.doors, Access(review), cert=options.cert, key=options.key, client_ca=options.client_ca)
+
+
 class _Figures(Collector):
     def __init__(self, kubelet: Kubelet) -> None:
         self._kubelet = kubelet
@@ -151,6 +173,9 @@ async def _main(options: Options) -> None:
     client = RestClient(load(options.kubeconfig), user_agent=AGENT)
     kubelet = kubelet_of(client, options)
     server = None if options.health is None else await health(kubelet).serve(*options.health)
+    streams = server_of(kubelet, client, options)
+    if streams is not None:
+        await streams.start(["0.0.0.0"], options.port)
 
     async def told() -> None:
         await ended.wait()
@@ -166,6 +191,8 @@ async def _main(options: Options) -> None:
     finally:
         if server is not None:
             server.close()
+        if streams is not None:
+            await streams.aclose()
         await client.aclose()
 
 

@@ -19,6 +19,7 @@ from netlab.client.resources import Resource, key_of
 from netlab.client.rest import Object, RestClient
 from netlab.kubelet import pods
 from netlab.kubelet.admitting import REJECTED, refusal
+from netlab.kubelet.doors import Doors
 from netlab.kubelet.engine import Engine, by_pod, pod_of
 from netlab.kubelet.events import Events
 from netlab.kubelet.handlers import Asker
@@ -77,6 +78,8 @@ class Kubelet:
         self._found: dict[str, list[Status]] = {}
         self._adopted = False
         self.ready = asyncio.Event()
+        #: for the server that others ask
+        self.doors = Doors(machine.name, runtime, lambda: self.workers.values())
 
     def why_not_ready(self) -> str | None:
         """None once the pods of the node are known."""

@@ -40,7 +40,7 @@ def test_a_pod_from_beginning_to_end(images: Path) -> None:
         assert c["ready"] and c["started"] and c["restartCount"] == 0 and "running" in c["state"]
         assert c["containerID"].startswith("netlab://") and c["image"].endswith("busybox:latest")
         assert "busybox@sha256:" in c["imageID"]
-        assert w.log(pod, "c") == "hello\n"
+        await w.wrote(pod, "c", "hello\n")
         await w.said("web", "Started")
         said = [f"{r}: {m}" for r, m in await w.events("web")]
         assert said == [
@@ -77,7 +77,8 @@ def test_what_ends_begins_again_and_waits_ever_longer(images: Path) -> None:
         assert pod["status"]["phase"] == "Running"
         await w.said("crash", "BackOff", f"Back-off restarting failed container c in pod crash_default({uid})")
         # the one before is there for `logs --previous`
-        assert w.log(pod, "c", 0) == w.log(pod, "c", 1) == ""
+        for attempt in (0, 1):
+            await w.wrote(pod, "c", "", attempt)
 
         await w.make("once", container("exit 0"), restartPolicy="OnFailure")
         await w.make("never", container("echo a; echo b; exit 1", terminationMessagePolicy="FallbackToLogsOnError"),
@@ -162,7 +163,7 @@ def test_init_containers_and_sidecars_in_their_order(images: Path) -> None:
             ],
         )  # fmt: skip
         pod = await w.when("order", lambda p: "running" in state(p, 0))
-        assert w.log(pod, "c") == "one\ntwo\n"
+        await w.wrote(pod, "c", "one\ntwo\n")
         init = {c["name"]: c for c in pod["status"]["initContainerStatuses"]}
         assert init["one"]["ready"] and init["side"]["ready"] and init["side"]["started"]
         assert (await w.kubectl("get", "pod", "order", "--no-headers")).stdout.split()[1] == "2/2"
@@ -225,11 +226,11 @@ def test_hooks_and_the_time_that_an_end_takes(images: Path) -> None:
                                 volumeMounts=[{"name": "v", "mountPath": "/v"}]), volumes=[volume],
         )  # fmt: skip
         await w.said("hooked", "Started")
-        pod = await w.pod("hooked")
-        assert pod is not None and pod["status"]["phase"] == "Pending" and waiting(pod) == "ContainerCreating"
+        pod = await w.when("hooked", lambda p: "containerID" in p["status"]["containerStatuses"][0])
+        assert pod["status"]["phase"] == "Pending" and waiting(pod) == "ContainerCreating"
         await w.run(pod, "c", "touch", "/go")
         pod = await w.when("hooked", lambda p: p["status"]["phase"] == "Running")
-        assert w.log(pod, "c") == "post\n"
+        await w.wrote(pod, "c", "post\n")
         await w.client.delete(PODS.path("default", "hooked"))
         await w.gone("hooked")
         assert (w.folder / "end").read_text() == "pre\nterm\n"
