@@ -11,7 +11,7 @@ from netlab.base.errors import InputError
 from netlab.kernel import cgroups
 from netlab.kernel.cgroups import Usage
 from netlab.runtime import spec
-from netlab.runtime.containers import _reason
+from netlab.runtime.containers import reason
 from netlab.runtime.images.reference import Reference
 from netlab.runtime.sandbox import Sandbox
 from netlab.runtime.spec import HOST, Container, Limits, Machine, Mount, User
@@ -161,5 +161,5 @@ def test_groups_are_removed_with_their_empty_parents_and_no_other(tmp_path: Path
 
 def test_runcs_words_without_the_frame_of_its_log() -> None:
     said = 'time="2026" level=warning msg="x"\ntime="2026" level=error msg="runc create failed: exec: \\"no\\": not found"\n'
-    assert _reason(said) == 'runc create failed: exec: "no": not found'
-    assert _reason("plain\n") == "plain"
+    assert reason(said) == 'runc create failed: exec: "no": not found'
+    assert reason("plain\n") == "plain"
