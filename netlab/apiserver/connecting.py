@@ -123,8 +123,8 @@ class Connecting:
         if not port:
             ports = [p for c in pod["spec"].get("containers") or () for p in c.get("ports") or ()]
             port = str(ports[0]["containerPort"]) if ports else ""
-        address = (pod.get("status") or {}).get("podIP")
-        check_address(str(address or ""))
+        address = str((pod.get("status") or {}).get("podIP") or "")
+        check_address(address)
         tls = _open_tls() if scheme == "https" else None
         return Place(address, _port(port or ("443" if tls else "80")), tls)
 

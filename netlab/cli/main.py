@@ -31,6 +31,7 @@ COMMANDS = {
     "bgpd": Entry("netlab.cli.bgpd:bgpd", "Run a BGP speaker in this network namespace."),
     "store": Entry("netlab.cli.store:store", "Look into an API server's store, save it, bring it back."),
     "rules": Entry("netlab.cli.rules:rules", "Services and policies as rules, and a packet's way through them."),
+    "kubelet": Entry("netlab.cli.kubelet:kubelet", "Run the pods of a node."),
     "proxy": Entry("netlab.cli.proxy:proxy", "Serve Services on a node (what labs run in their nodes)."),
     "policy": Entry("netlab.cli.policy:policy", "Who reaches whom under NetworkPolicies, and which one decides."),
     "policyd": Entry("netlab.cli.policyd:policyd", "Hold NetworkPolicies on a node (what labs run in their nodes)."),
