@@ -144,12 +144,12 @@ def words(where: str, argv: Sequence[str]) -> str:
 
 
 class Known(MemoryLedger):
-    """What a proxy has claimed in its namespace, for whoever looks at it or cleans up after it from elsewhere."""
+    """What an agent has claimed in its namespace, for whoever looks at it or cleans up after it from elsewhere."""
 
-    def __init__(self, claims: Path, where: str) -> None:
+    def __init__(self, claims: Path, where: str, owner: str = "proxy") -> None:
         super().__init__()
-        there = read_claims(claims)["proxy"]
-        self.save("proxy", Claims({where: there.states[netns.HERE]}, {where: there.before.get(netns.HERE, {})}))
+        there = read_claims(claims)[owner]
+        self.save(owner, Claims({where: there.states[netns.HERE]}, {where: there.before.get(netns.HERE, {})}))
 
 
 def firewall(where: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from netlab.api import Json
+from netlab.api.selectors import FieldSelector, SelectorError, parse_fields
 from netlab.apiserver.call import Call, User
 from netlab.apiserver.rbac import SUPERUSERS, Ask, Decision, Rbac, denied
 
@@ -51,7 +52,14 @@ def ask_of(call: Call) -> Ask:
     if not info.resource:
         return Ask(info.verb, path=info.path)
     resource = f"{info.plural}/{info.subresource}" if info.subresource else info.plural
-    return Ask(info.verb, info.group, resource, info.namespace, info.name)
+    name = info.name
+    if not name and info.verb in ("list", "watch"):  # who lists what has one name asks for that one
+        try:
+            terms = parse_fields(call.query.get("fieldSelector", ""))
+        except SelectorError:  # whoever answers the list says so
+            terms = ()
+        name = FieldSelector(terms).exact("metadata.name") or ""
+    return Ask(info.verb, info.group, resource, info.namespace, name)
 
 
 async def impersonated(call: Call, authorizer: Authorizer) -> User | None:

@@ -125,6 +125,14 @@ CLUSTER_ROLES: dict[str, list[str]] = {
         "get | /.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,/openid/v1/jwks/",
     ],
     "system:kube-dns": ["list,watch | core | endpoints,services"],
+    # as kubeadm makes it: what a name server reads nowadays
+    "system:coredns": [
+        "list,watch | core | endpoints,namespaces,pods,services", "list,watch | discovery.k8s.io | endpointslices",
+    ],
+    # the original leaves policies to others, and their roles with them
+    "system:netlab-policyd": [
+        "list,watch | core | namespaces,nodes,pods", "list,watch | networking.k8s.io | networkpolicies",
+    ],
     "system:heapster": [f"{_READ} | core | events,namespaces,nodes,pods", f"{_READ} | extensions | deployments"],
     "system:persistent-volume-provisioner": [
         "create,delete,get,list,watch | core | persistentvolumes",
@@ -180,6 +188,12 @@ BINDINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "system:kube-controller-manager": ("system:kube-controller-manager", ("User:system:kube-controller-manager",)),
     "system:volume-scheduler": ("system:volume-scheduler", ("User:system:kube-scheduler",)),
     "system:kube-dns": ("system:kube-dns", ("ServiceAccount:kube-dns",)),
+    "system:coredns": ("system:coredns", ("User:system:coredns", "ServiceAccount:coredns")),
+    "system:netlab-policyd": ("system:netlab-policyd", ("User:system:netlab-policyd",)),
+    # `netlab agent` is all parts of a node in one, and asks as the node
+    "netlab:agent-proxy": ("system:node-proxier", ("Group:system:nodes",)),
+    "netlab:agent-policyd": ("system:netlab-policyd", ("Group:system:nodes",)),
+    "netlab:agent-dns": ("system:coredns", ("Group:system:nodes",)),
     "system:service-account-issuer-discovery": (
         "system:service-account-issuer-discovery", ("Group:system:serviceaccounts",),
     ),

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def put(path: Path, content: bytes) -> None:
-    """The file as a whole: who reads it sees the old one or the new one."""
+def put(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """The file as a whole: who reads it sees the old one or the new one. mode: of who may, as it is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if mode is not None:
+            new.touch(mode=mode)
         new.write_bytes(content)
         new.replace(path)
     finally:

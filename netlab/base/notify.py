@@ -1,4 +1,5 @@
-"""sd_notify(3): tell whoever started us that we are ready. systemd understands it, and a lab's supervisor does."""
+"""sd_notify(3) and sd_listen_fds(3): tell whoever started us that we are ready, and get the sockets that it has opened.
+systemd understands both, and a lab's supervisor does."""
 
 from __future__ import annotations
 
@@ -20,3 +21,14 @@ def notify(state: str = "READY=1") -> bool:
         sock.send(state.encode())
         return True
     return False
+
+
+def listening() -> list[int]:
+    """The listening sockets that we were given, once: those that we start shall not believe that they are theirs."""
+    meant, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
+    if meant != str(os.getpid()) or not count.isdecimal():
+        return []
+    found = list(range(3, 3 + int(count)))
+    for fd in found:
+        os.set_inheritable(fd, False)
+    return found

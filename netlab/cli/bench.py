@@ -295,7 +295,7 @@ def store(repeat: int, only: tuple[str, ...], directory: Path, as_json: bool) ->
 )  # fmt: skip
 @click.option(
     "--mode", "modes", multiple=True,
-    type=click.Choice(["iptables-legacy", "iptables-nft", "nftables", "nftables-rules"]),
+    type=click.Choice(["iptables-legacy", "iptables-nft", "nftables", "nftables-direct"]),
     help="Only this; repeatable.",
 )  # fmt: skip
 @click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Turns of each.")

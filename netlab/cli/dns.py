@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netlab.base.errors import EXIT_FAILED, InputError, Problem
-from netlab.cli import output
+from netlab.cli import manifests, output
 
 if TYPE_CHECKING:
     from netlab.dns.asking import Found
@@ -39,12 +39,12 @@ def _zone(command: Any) -> Any:
     epilog=output.examples(
         "netlab dns serve -f manifests/                            # port 53 of every address of this namespace",
         "netlab dns serve -f manifests/ --upstream 10.168.0.53     # who is asked about all other names",
+        "netlab dns serve --kubeconfig dns.conf                    # of a cluster, as a user who is a system:coredns",
         "netlab dns serve --hosts names --address 192.168.100.1    # no cluster's, but an upstream for one",
         "netlab dns serve -f manifests/ --address 127.0.0.1 --port 5353 --healthz-port 8181",
     )
 )
-@click.option("-f", "--manifests", "files", type=_PATHS, multiple=True, metavar="PATH",
-              help="A folder of manifests, or one; it is watched. Repeatable.")  # fmt: skip
+@manifests.origin_options("-f", "--manifests", what="Services, EndpointSlices, pods, Namespaces")
 @click.option("--address", "addresses", multiple=True, metavar="ADDRESS", help="Answer here. [default: everywhere]")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=53, show_default=True, help="UDP and TCP; 0: a free one."
@@ -62,11 +62,10 @@ def _zone(command: Any) -> Any:
 def serve(**given: Any) -> None:
     """Be a cluster's name server: Kubernetes DNS 1.1.0 over UDP and TCP.
 
-    The manifests are watched. An object that makes no sense stays what it was, and the log says so. It ends by SIGINT
-    or SIGTERM.
+    The manifests, or the objects of an API server, are followed; while that is away, the names stay what they were. An
+    object that makes no sense stays what it was, and the log says so. It ends by SIGINT or SIGTERM.
     """
-    if not (given["files"] or given["hosts"]):
-        raise click.UsageError("names of what? give -f with manifests, or --hosts")
+    origin = manifests.origin(given, needed=not given["hosts"])
     from netlab.daemons.dns import Options, run
     from netlab.dns.records import ZoneConfig
 
@@ -76,11 +75,12 @@ def serve(**given: Any) -> None:
     )  # fmt: skip
     run(
         Options(
-            manifests=given["files"], port=given["port"], zone=zone,
+            port=given["port"], zone=zone,
             addresses=tuple(str(_address("--address", text)) for text in given["addresses"]) or ("0.0.0.0", "::"),
             upstreams=tuple(_server("--upstream", text) for text in given["upstreams"]), hosts=given["hosts"],
             healthz_ip=given["healthz_ip"], healthz_port=given["healthz_port"],
-        )
+        ),
+        origin,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from netlab.base.errors import InputError, Problem
 if TYPE_CHECKING:
     from netlab.compile.objects import Objects, Pod
     from netlab.compile.walk import Place, World
+    from netlab.daemons.sources import Origin
 
 FILES = click.option(
     "-f", "--filename", "files", type=click.Path(exists=True, path_type=Path), multiple=True, required=True,
@@ -24,6 +25,34 @@ MODE = click.option(
     "--mode", type=click.Choice(["iptables", "ipvs", "nftables"]), default="iptables", show_default=True,
     help="How the node's proxy serves Services.",
 )  # fmt: skip
+
+
+def origin_options(*names: str, what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Where an agent's objects are: manifests, or --kubeconfig. names: of the first option; see `origin`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = click.option(
+            "--kubeconfig", type=click.Path(path_type=Path), metavar="FILE",
+            help="Follow this API server, and as whom, in place of manifests.",
+        )(command)  # fmt: skip
+        return click.option(
+            *names, "paths", type=click.Path(path_type=Path), multiple=True, metavar="PATH",
+            help=f"Files or folders with {what}; followed as they change. Repeatable.",
+        )(command)  # fmt: skip
+
+    return decorate
+
+
+def origin(given: dict[str, Any], *, needed: bool = True) -> Origin:
+    """The one of the two that was given, which is taken out of `given`."""
+    from netlab.daemons.sources import Origin
+
+    paths, kubeconfig = given.pop("paths"), given.pop("kubeconfig")
+    if paths and kubeconfig:
+        raise click.UsageError("--manifests and --kubeconfig are two places to have objects from: choose one")
+    if needed and not (paths or kubeconfig):
+        raise click.UsageError("objects from where? give --manifests, or --kubeconfig for those of an API server")
+    return Origin(paths, kubeconfig)
 
 
 def cluster(files: Iterable[Path]) -> Objects:

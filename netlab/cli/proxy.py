@@ -17,13 +17,11 @@ from netlab.cli.flanneld import switch
         "netlab lab up services-iptables                         # one on each node, with Services to serve",
         "netlab proxy --manifests manifests/ --node-name n1      # in a namespace: ip netns exec NAME …",
         "netlab proxy --manifests manifests/ --node-name n1 --mode nftables --cluster-cidr 10.244.0.0/16",
+        "netlab proxy --kubeconfig proxy.conf --node-name n1     # of a cluster, as a system:node-proxier",
         "curl http://127.0.0.1:10256/metrics",
     )
 )
-@click.option(
-    "--manifests", "paths", type=click.Path(path_type=Path), multiple=True, required=True, metavar="PATH",
-    help="Files or folders with Services, pods, EndpointSlices, Nodes; followed as they change. Repeatable.",
-)  # fmt: skip
+@manifests.origin_options("--manifests", what="Services, pods, EndpointSlices, Nodes")
 @click.option("--node-name", required=True, metavar="NAME", help="Which node this is: whose endpoints are local.")
 @manifests.MODE
 @manifests.proxy_options
@@ -48,10 +46,12 @@ from netlab.cli.flanneld import switch
 @click.option("--iptables", type=click.Choice(["nft", "legacy"]), help="Which iptables. [default: what works]")
 @click.option("--this-machine", is_flag=True, help="Change the machine's own network, not that of a namespace.")
 def proxy(**given: Any) -> None:
-    """Serve the Services of manifests on this node, by iptables, IPVS or nftables.
+    """Serve the Services of manifests or of an API server on this node, by iptables, IPVS or nftables.
 
-    What is wrong with a manifest is told and leaves what it was before; a Service that this kernel cannot serve is told
-    and left out. It ends by SIGINT or SIGTERM and leaves the rules as they are; the next one adopts them.
+    While the API server is away the rules stay. It is asked for what the role system:node-proxier reads; pods are those
+    of the Node's podCIDRs, unless --cluster-cidr says otherwise. What is wrong with a manifest is told and leaves what
+    it was before; a Service that this kernel cannot serve is told and left out. It ends by SIGINT or SIGTERM and leaves
+    the rules as they are; the next one adopts them.
     """
     from netlab.compile.services_ipvs import SCHEDULERS
     from netlab.daemons.proxy.machine import run
@@ -61,13 +61,15 @@ def proxy(**given: Any) -> None:
     if given["ipvs_scheduler"] not in SCHEDULERS:
         text = f"IPVS has no scheduler {given['ipvs_scheduler']!r}"
         raise InputError([Problem("--ipvs-scheduler", text, f"known are {', '.join(SCHEDULERS)}")])
+    origin = manifests.origin(given)
     run(
         Options(
-            node=given["node_name"], manifests=given["paths"], mode=given["mode"], cluster_cidrs=given["cidrs"],
+            node=given["node_name"], mode=given["mode"], cluster_cidrs=given["cidrs"],
             masquerade_all=given["masquerade_all"], node_port_addresses=given["node_port_addresses"],
             localhost_node_ports=given["iptables_localhost_nodeports"], scheduler=given["ipvs_scheduler"],
             strict_arp=given["ipvs_strict_arp"], sync_period=given["sync_period"],
             min_sync_period=given["min_sync_period"], claims=given["claims"], iptables=given["iptables"],
             health=(given["healthz_bind_address"], given["healthz_port"]), this_machine=given["this_machine"],
-        )
+        ),
+        origin,
     )  # fmt: skip

@@ -86,6 +86,11 @@ class Informer:
             handler(None, obj)
         self._handlers.append(handler)
 
+    def remove_handler(self, handler: Handler) -> None:
+        """Tell it nothing any more, if it is told."""
+        if handler in self._handlers:
+            self._handlers.remove(handler)
+
     async def run(self) -> None:
         """Follow the server until cancelled."""
         works = [self.reflector.run(), self._process()]

@@ -1,4 +1,4 @@
-"""Where a Kubernetes API server is and who asks: from a kubeconfig file, or from inside a pod.
+"""Where a Kubernetes API server is and who asks: from a kubeconfig file, or from inside a pod; and how to write one.
 
 Source: kubernetes.io/docs/reference/config-api/kubeconfig.v1 and client-go tools/clientcmd, rest/config.go. Refused:
 users with `exec` or `auth-provider`, which would have this process start others.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import yaml
 
 from netlab.base.errors import InputError, Problem
@@ -113,6 +114,27 @@ def load(path: Path, *, context: str | None = None) -> ApiConfig:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as e:
         raise InputError([Problem(str(path), f"is not YAML: {e}")]) from e
     return _Reading(path, data).config(context)
+
+
+def kubeconfig(
+    server: str, ca: bytes, *, cert: bytes = b"", key: bytes = b"", token: str = "", user: str = "admin",
+    name: str = "netlab",
+) -> bytes:  # fmt: skip
+    """A kubeconfig (as JSON, which is YAML) for one user of one cluster. name: of the cluster and the context."""
+
+    def text(data: bytes) -> str:
+        return base64.b64encode(data).decode()
+
+    who = {"token": token} if token else {"client-certificate-data": text(cert), "client-key-data": text(key)}
+    return orjson.dumps(
+        {
+            "apiVersion": "v1", "kind": "Config", "current-context": name, "preferences": {},
+            "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": text(ca)}}],
+            "users": [{"name": user, "user": who}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": user}}],
+        },
+        option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
+    )  # fmt: skip
 
 
 def _read(path: Path, field: str, place: str) -> bytes:

@@ -66,10 +66,13 @@ def reference(obj: Object) -> Object:
 
 
 class Correlator:
-    """component: who speaks; instance: which of them; now: seconds since 1970."""
+    """component: who speaks; instance: which of them; host: on which node, "" for on none; now: seconds since 1970."""
 
-    def __init__(self, component: str, instance: str = "", *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, component: str, instance: str = "", *, host: str = "", now: Callable[[], float] = time.time
+    ) -> None:
         self.component, self.instance, self._now = component, instance, now
+        self._source = {"component": component, **({"host": host} if host else {})}
         self._buckets: OrderedDict[_Key, _Bucket] = OrderedDict()
         self._similar: OrderedDict[_Key, _Similar] = OrderedDict()
         self._events: OrderedDict[_Key, Object] = OrderedDict()
@@ -83,7 +86,7 @@ class Correlator:
         who = tuple(str(about.get(k, "")) for k in ("kind", "namespace", "name", "uid", "apiVersion"))
         if not self._let(who, now):
             return None
-        key: _Key = (*who, kind, reason)
+        key: _Key = (*who, kind, reason, str(about.get("fieldPath", "")))
         if self._many(key, message, now):
             message = f"(combined from similar events): {message}"
         else:
@@ -99,7 +102,7 @@ class Correlator:
             "apiVersion": "v1", "kind": "Event",
             "metadata": {"name": f"{about['name']}.{int(now * 1e9):x}", "namespace": namespace},
             "involvedObject": dict(about), "reason": reason, "message": message, "type": kind, "count": 1,
-            "firstTimestamp": stamp, "lastTimestamp": stamp, "source": {"component": self.component},
+            "firstTimestamp": stamp, "lastTimestamp": stamp, "source": self._source,
             "reportingComponent": self.component, "reportingInstance": self.instance,
         }  # fmt: skip
         _remember(self._events, key, event)
@@ -144,18 +147,20 @@ class Recorder:
         self._client, self._correlator = client, correlator
         self._queue: asyncio.Queue[Write] = asyncio.Queue(WAITING)
 
+    def say(self, obj: Object, kind: str, reason: str, message: str, *, field: str = "") -> None:
+        """kind: NORMAL or WARNING; field: of the object, of which it is said, such as `spec.containers{web}`."""
+        about = reference(obj) | ({"fieldPath": field} if field else {})
+        write = self._correlator.event(about, kind, reason, message)
+        if write is not None and not self._queue.full():
+            self._queue.put_nowait(write)
+
     def normal(self, obj: Object, reason: str, message: str) -> None:
         """All is well. obj: with kind and apiVersion."""
-        self._say(obj, NORMAL, reason, message)
+        self.say(obj, NORMAL, reason, message)
 
     def warning(self, obj: Object, reason: str, message: str) -> None:
         """Somebody should look."""
-        self._say(obj, WARNING, reason, message)
-
-    def _say(self, obj: Object, kind: str, reason: str, message: str) -> None:
-        write = self._correlator.event(reference(obj), kind, reason, message)
-        if write is not None and not self._queue.full():
-            self._queue.put_nowait(write)
+        self.say(obj, WARNING, reason, message)
 
     async def run(self) -> None:
         """Write until cancelled."""

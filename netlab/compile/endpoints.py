@@ -7,15 +7,14 @@ pkg/controller/endpoint and pkg/controller/endpointslicemirroring.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from netlab.compile.objects import (
     LABEL_HEADLESS,
     LABEL_MANAGED_BY,
     LABEL_SERVICE,
+    EndpointSlice,
     Node,
-    Objects,
     Pod,
     Service,
     SlicePort,
@@ -188,15 +187,10 @@ def mirrored(endpoints: Mapping[str, Any]) -> list[dict[str, Any]]:
     return out
 
 
-def with_slices(objects: Objects) -> Objects:
-    """`objects` as they are once the controller has run: a Service with a selector and no slices gets its own."""
-    sliced = {(s.namespace, s.service) for s in objects.slices}
-    nodes = {node.name: node for node in objects.nodes}
+def implied_slices(service: Service, pods: Iterable[Pod], nodes: Mapping[str, Node]) -> tuple[EndpointSlice, ...]:
+    """The slices that a Service has once the controller has run, by names without chance."""
     made = []
-    for service in objects.services:
-        if service.key in sliced:
-            continue
-        for number, data in enumerate(slices(service, objects.pods, nodes)):
-            meta = {**data["metadata"], "name": f"{service.name}-{number}"}
-            made.append(one({**data, "metadata": meta}))
-    return replace(objects, slices=(*objects.slices, *made))
+    for number, data in enumerate(slices(service, pods, nodes)):
+        meta = {**data["metadata"], "name": f"{service.name}-{number}"}
+        made.append(one({**data, "metadata": meta}))
+    return tuple(made)

@@ -57,6 +57,8 @@ def base_items(config: ProxyConfig, family: Family, table: str) -> tuple[Item, .
     ]
     fully = " fully-random" if config.random_fully else ""
     reject = 'reject comment "Reject traffic to invalid ports of ClusterIPs"'
+    # who calls himself by way of a Service must not see his own address as the caller's (S12)
+    calls_itself = (f"{ip} saddr . {ip} daddr @hairpin-connections jump mark-for-masquerade",)
     items: list[Item] = [NftTable(family=ip, name=table, owner=config.owner, why=_WHY)]
     for name, kind, hook, priority in BASE_CHAINS:
         items.append(chain(name, *JUMPS[name], type=kind, hook=hook, priority=priority))
@@ -69,6 +71,7 @@ def base_items(config: ProxyConfig, family: Family, table: str) -> tuple[Item, .
         chain("mark-for-masquerade", "meta mark set meta mark | 0x00004000"),
         chain(
             "masquerading",
+            *(calls_itself if config.choice == "direct" else ()),
             "meta mark & 0x00004000 == 0x00000000 return",
             "meta mark set meta mark ^ 0x00004000",
             f"masquerade{fully}",
@@ -90,7 +93,7 @@ def empty_sets(config: ProxyConfig, family: Family, table: str) -> tuple[NftSet,
     """The maps and the set that the Services fill."""
     ip: Literal["ip", "ip6"] = "ip" if family == 4 else "ip6"
     by_ip, by_port = f"{_address(family)} . inet_proto . inet_service", "inet_proto . inet_service"
-    kinds = (
+    kinds: tuple[tuple[str, str, str], ...] = (
         ("cluster-ips", _address(family), ""),
         ("service-ips", by_ip, "verdict"),
         ("service-nodeports", by_port, "verdict"),
@@ -98,6 +101,8 @@ def empty_sets(config: ProxyConfig, family: Family, table: str) -> tuple[NftSet,
         ("no-endpoint-nodeports", by_port, "verdict"),
         ("firewall-ips", by_ip, "verdict"),
     )
+    if config.choice == "direct":
+        kinds += (("hairpin-connections", f"{_address(family)} . {_address(family)}", ""),)
     why = "the Services of the cluster"
     return tuple(
         NftSet(family=ip, table=table, name=name, type=kind, value=value, owner=config.owner, why=why)

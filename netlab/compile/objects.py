@@ -14,6 +14,18 @@ from typing import NamedTuple
 #: (namespace, name)
 Name = tuple[str, str]
 
+
+class Ref(NamedTuple):
+    """An object. namespace: "" of what is in none."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
 LABEL_SERVICE = "kubernetes.io/service-name"
 LABEL_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 LABEL_HEADLESS = "service.kubernetes.io/headless"
@@ -247,6 +259,10 @@ class NetworkPolicy:
 
     def __str__(self) -> str:
         return f"NetworkPolicy {self.namespace}/{self.name}"
+
+
+#: one object; Endpoints are the slices that stand for them
+Value = Service | EndpointSlice | tuple[EndpointSlice, ...] | Pod | Namespace | Node | NetworkPolicy
 
 
 @dataclass(frozen=True, slots=True)

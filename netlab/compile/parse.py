@@ -26,25 +26,25 @@ from netlab.compile.objects import (
     Pod,
     PolicyPort,
     PolicyRule,
+    Ref,
     Requirement,
     Selector,
     Service,
     ServicePort,
     SlicePort,
+    Value,
 )
 
 #: seconds that ClientIP affinity lasts unless the Service says otherwise
 AFFINITY_DEFAULT = 10800
 _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 _POLICIES = ("Cluster", "Local")
+_IN_NO_NAMESPACE = ("Namespace", "Node")
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
-def objects(manifests: Iterable[Manifest | Mapping[str, Any]], last: Objects | None = None) -> Objects:
-    """Manifests as values; kinds that no compiler needs are passed over. InputError with every problem.
-
-    What says the same as in `last` is the very object of `last`: who keeps what it made of that need not look twice.
-    """
+def objects(manifests: Iterable[Manifest | Mapping[str, Any]]) -> Objects:
+    """Manifests as values; kinds that no compiler needs are passed over. InputError with every problem."""
     problems: list[Problem] = []
     found: dict[str, dict[tuple[str, str], Any]] = {kind: {} for kind in _PARSERS}
     endpoints: dict[tuple[str, str], EndpointSlice] = {}
@@ -52,11 +52,7 @@ def objects(manifests: Iterable[Manifest | Mapping[str, Any]], last: Objects | N
         manifest = manifest if isinstance(manifest, Manifest) else Manifest(manifest)
         data = manifest.data
         if not isinstance(data, dict) or not isinstance(data.get("kind"), str):
-            problems.append(
-                Problem(
-                    manifest.place() or "an object", "expected an API object", "it needs apiVersion, kind, metadata"
-                )
-            )
+            problems.append(_no_object(manifest))
             continue
         kind = data["kind"]
         if kind not in _PARSERS and kind != "Endpoints":
@@ -78,40 +74,49 @@ def objects(manifests: Iterable[Manifest | Mapping[str, Any]], last: Objects | N
     for key, mirrored in endpoints.items():
         if (mirrored.namespace, mirrored.service) not in sliced:
             found["EndpointSlice"][key] = mirrored
-    known = _by_kind(last) if last is not None else {}
-    parts = {
-        kind: tuple(_same(known.get((kind, key)), values[key]) for key in sorted(values))
-        for kind, values in found.items()
-    }
+    parts = {kind: tuple(values[key] for key in sorted(values)) for kind, values in found.items()}
     return Objects(
         parts["Service"], parts["EndpointSlice"], parts["Pod"], parts["Namespace"], parts["Node"],
         parts["NetworkPolicy"],
     )  # fmt: skip
 
 
-def _by_kind(found: Objects) -> dict[tuple[str, tuple[str, str]], Any]:
-    kinds: dict[str, tuple[Any, ...]] = {
-        "Service": found.services, "EndpointSlice": found.slices, "Pod": found.pods, "Namespace": found.namespaces,
-        "Node": found.nodes, "NetworkPolicy": found.policies,
-    }  # fmt: skip
-    return {(kind, (getattr(v, "namespace", ""), v.name)): v for kind, values in kinds.items() for v in values}
-
-
-def _same(old: Any, new: Any) -> Any:
-    return old if old == new else new
-
-
 def one(data: Mapping[str, Any]) -> Any:
-    """One object, as an informer delivers it. InputError if it is wrong, or of a kind that no compiler needs."""
-    problems: list[Problem] = []
-    fields = _fields(Manifest(data), problems)
-    parser = _PARSERS.get(str(data.get("kind")))
-    if parser is None:
-        raise InputError([Problem(fields.what, f"no compiler reads this kind; known are {', '.join(_PARSERS)}")])
-    value = parser(fields)
+    """One object. InputError if it is wrong, or of a kind that no compiler needs."""
+    found = value(data)
+    if found is None:
+        known = ", ".join(_PARSERS)
+        raise InputError([Problem(str(ref(data)), f"no compiler reads this kind; known are {known}")])
+    return found
+
+
+def value(manifest: Manifest | Mapping[str, Any]) -> Value | None:
+    """One object, None of a kind that no compiler needs. InputError with every problem."""
+    manifest = manifest if isinstance(manifest, Manifest) else Manifest(manifest)
+    data, problems = manifest.data, list[Problem]()
+    if not isinstance(data, dict) or not isinstance(data.get("kind"), str):
+        raise InputError([_no_object(manifest)])
+    kind = data["kind"]
+    if kind not in _PARSERS and kind != "Endpoints":
+        return None
+    fields = _fields(manifest, problems)
+    found: Value = tuple(_endpoints(fields)) if kind == "Endpoints" else _PARSERS[kind](fields)
     if problems:
         raise InputError(problems)
-    return value
+    return found
+
+
+def ref(data: Any) -> Ref:
+    """Which object it is, whatever else is wrong with it."""
+    data = data if isinstance(data, dict) else {}
+    meta = data.get("metadata")
+    meta = meta if isinstance(meta, dict) else {}
+    kind = str(data.get("kind"))
+    return Ref(kind, "" if kind in _IN_NO_NAMESPACE else str(meta.get("namespace") or "default"), str(meta.get("name")))
+
+
+def _no_object(manifest: Manifest) -> Problem:
+    return Problem(manifest.place() or "an object", "expected an API object", "it needs apiVersion, kind, metadata")
 
 
 def _fields(manifest: Manifest, problems: list[Problem]) -> Fields:
@@ -401,4 +406,4 @@ _PARSERS: dict[str, Callable[[Fields], Any]] = {
     "Node": _node,
     "NetworkPolicy": _policy,
 }
-__all__ = ["PROTOCOLS", "objects", "one"]
+__all__ = ["PROTOCOLS", "objects", "one", "ref", "value"]

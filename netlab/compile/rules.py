@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
-from netlab.compile.endpoints import with_slices
+from netlab.compile.gathered import Gathered
 from netlab.compile.ipvs_base import DUMMY
-from netlab.compile.objects import Node, Objects
+from netlab.compile.objects import Node, Objects, Ref
 from netlab.compile.policies_iptables import PolicyCompiler, PolicyConfig
 from netlab.compile.proxying import Family, ProxyConfig
 from netlab.compile.services_iptables import IptablesProxier
@@ -46,11 +46,11 @@ def families_of(ips: Iterable[str]) -> list[Family]:
     return sorted(found) or [4]
 
 
-def guessed_cluster_cidrs(objects: Objects) -> tuple[str, ...]:
+def guessed_cluster_cidrs(nodes: Iterable[Node]) -> tuple[str, ...]:
     """The smallest prefix of each family that holds every node's pods: what --cluster-cidr would say."""
-    found = []
+    found, nodes = [], list(nodes)
     for version in (4, 6):
-        networks = [ipaddress.ip_network(c) for n in objects.nodes for c in n.pod_cidrs if (":" in c) == (version == 6)]
+        networks = [ipaddress.ip_network(c) for n in nodes for c in n.pod_cidrs if (":" in c) == (version == 6)]
         if not networks:
             continue
         whole = networks[0]
@@ -62,15 +62,19 @@ def guessed_cluster_cidrs(objects: Objects) -> tuple[str, ...]:
 
 def completed(objects: Objects) -> Objects:
     """`objects` with what a running cluster would add: slices, and a node for every name that pods are bound to."""
-    known = {node.name for node in objects.nodes}
-    bound = sorted({pod.node for pod in objects.pods if pod.node} - known)
-    return with_slices(replace(objects, nodes=(*objects.nodes, *(Node(name) for name in bound))))
+    kinds: dict[str, Iterable[Any]] = {
+        "Service": objects.services, "EndpointSlice": objects.slices, "Pod": objects.pods,
+        "Namespace": objects.namespaces, "Node": objects.nodes, "NetworkPolicy": objects.policies,
+    }  # fmt: skip
+    gathered = Gathered(implied=True)
+    gathered.take({Ref(kind, getattr(v, "namespace", ""), v.name): v for kind, vs in kinds.items() for v in vs})
+    return gathered.objects()
 
 
 def proxy_config(objects: Objects, node: Node, given: ProxyConfig | None = None) -> ProxyConfig:
     """A node's proxy, with the rest as in `given`. A node that names no address has all that are local."""
     base = given or ProxyConfig(node=node.name)
-    cidrs = base.cluster_cidrs or guessed_cluster_cidrs(objects)
+    cidrs = base.cluster_cidrs or guessed_cluster_cidrs(objects.nodes)
     return replace(base, node=node.name, node_ips=node.ips or base.local_ips, zone=node.zone, cluster_cidrs=cidrs)
 
 

@@ -2,6 +2,7 @@
 
 nat-prerouting, nat-output → services: `ip daddr . meta l4proto . th dport vmap @service-ips`, then node ports
     → service-… (Cluster policy), local-… (Local), external-… (from outside) → endpoint-…: dnat
+      (where there are many Services: dnat in service-… and local-…, see ProxyConfig.choice)
 filter chains before the DNAT: firewall-check (source ranges), service-endpoints-check (nobody serves: reject or drop)
 cluster-ips-check: what goes to a cluster IP and to none of its ports is rejected
 
@@ -18,7 +19,7 @@ from typing import Literal
 
 from netlab.compile.nft_base import base_items, empty_sets
 from netlab.compile.proxier import Proxier
-from netlab.compile.proxying import Family, Port, ProxyConfig
+from netlab.compile.proxying import Family, Port, ProxyConfig, ip_of
 from netlab.compile.services_iptables import base32
 from netlab.model import Item, NftChain, NftElement, NftRule, NftSet
 
@@ -26,8 +27,9 @@ TABLE = "kube-proxy"
 #: maps and sets that all Services have elements in
 SHARED = (
     "cluster-ips", "service-ips", "service-nodeports", "no-endpoint-services", "no-endpoint-nodeports", "firewall-ips",
+    "hairpin-connections",
 )  # fmt: skip
-CLUSTER_IPS, SERVICE_IPS, NODEPORTS, NO_ENDPOINT_SERVICES, NO_ENDPOINT_NODEPORTS, FIREWALL_IPS = range(6)
+CLUSTER_IPS, SERVICE_IPS, NODEPORTS, NO_ENDPOINT_SERVICES, NO_ENDPOINT_NODEPORTS, FIREWALL_IPS, HAIRPINS = range(7)
 #: letters of a hash before a name that is else told in full
 _HASH = 8
 #: the longest prefix is `firewall-`, `endpoint-` or `affinity-`; the kernel takes 255 bytes
@@ -84,7 +86,7 @@ class NftProxier(Proxier[NftPart]):
 
     def shared(self, parts: Sequence[NftPart], touched: frozenset[int] | None) -> tuple[Item, ...]:
         for at, name in enumerate(SHARED):
-            if touched is not None and at not in touched:
+            if (touched is not None and at not in touched) or name not in self._sets:
                 continue
             elements = {element.key: element for part in parts for element in part.shares[at]}
             known = self._sets[name]
@@ -108,7 +110,9 @@ class _Compiling:
         self.family: Literal["ip", "ip6"] = "ip" if family == 4 else "ip6"
         self.cidr = config.cluster_cidr(family)
         self.name = hashed(port_name(port))
-        self.endpoints = {e: hashed(endpoint_name(port, e)) for e in port.reachable}
+        # a Service with affinity has sets of clients, and with them chains, in any case
+        self.direct = config.choice == "direct" and not port.affinity
+        self.endpoints = {} if self.direct else {e: hashed(endpoint_name(port, e)) for e in port.reachable}
 
     def chain(self, name: str, texts: Iterable[tuple[str, str]]) -> None:
         why = self.port.why
@@ -153,6 +157,10 @@ class _Compiling:
             self.chain(firewall, self.ranges())
         for endpoint, name in self.endpoints.items():
             self.endpoint(endpoint, name)
+        if self.direct:
+            # from a node port, even what is on another node may come back to itself
+            for address in sorted({*map(ip_of, port.reachable)}) if port.external else port.hairpins:
+                self.share(HAIRPINS, f"{address} . {address}")
 
     def balance(self, endpoints: Sequence[str], *, internal: bool) -> Iterable[tuple[str, str]]:
         """service-, local-: who must be masqueraded, whom a client had last, and a fair choice."""
@@ -165,13 +173,19 @@ class _Compiling:
             for endpoint in endpoints:
                 name = self.endpoints[endpoint]
                 yield f"{ip} saddr @affinity-{name} goto endpoint-{name}", "session affinity"
-        if self.config.choice == "rules":
-            for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
-                chance = f"numgen random mod {left} 0 " if left > 1 else ""
-                yield f"{chance}goto endpoint-{self.endpoints[endpoint]}", ""
+        if self.direct:
+            yield f"meta l4proto {port.protocol} {self.destination(endpoints)}", ""
             return
         choices = ", ".join(f"{at} : goto endpoint-{self.endpoints[e]}" for at, e in enumerate(endpoints))
         yield f"numgen random mod {len(endpoints)} vmap {{ {choices} }}", ""
+
+    def destination(self, endpoints: Sequence[str]) -> str:
+        """One of them, chosen by the rule itself."""
+        if len(endpoints) == 1:
+            return f"dnat to {endpoints[0]}"
+        targets = (endpoint.rpartition(":") for endpoint in endpoints)
+        listed = ", ".join(f"{at} : {ip.strip('[]')} . {number}" for at, (ip, _, number) in enumerate(targets))
+        return f"dnat {self.family} to numgen random mod {len(endpoints)} map {{ {listed} }}"
 
     def outside(self, svc: str, local: str) -> Iterable[tuple[str, str]]:
         """external-: what comes to an external address, an allotted balancer's or a node port."""

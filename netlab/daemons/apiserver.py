@@ -8,26 +8,24 @@ end, requests under way are answered.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import ipaddress
 import logging
 import os
-import signal
 import socket
+import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from netlab.apiserver.authn import static_tokens
 from netlab.apiserver.certs import Authority, token_key
 from netlab.apiserver.server import ApiServer, Settings, runner, tls_context
 from netlab.base.errors import InputError, MachineError
-from netlab.base.notify import notify
-from netlab.client.kubeconfig import load
+from netlab.base.notify import listening, notify
+from netlab.client.kubeconfig import kubeconfig, load
+from netlab.daemons.signals import until_told
 from netlab.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -82,26 +80,6 @@ async def open_store(options: Options) -> Store:
             raise InputError(f"there is no store {other!r}", hint="sqlite, etcd or memory")
 
 
-def kubeconfig(
-    server: str, ca: bytes, *, cert: bytes = b"", key: bytes = b"", token: str = "", user: str = "admin"
-) -> bytes:
-    """A kubeconfig (as JSON, which is YAML) for one user of one cluster."""
-
-    def text(data: bytes) -> str:
-        return base64.b64encode(data).decode()
-
-    who = {"token": token} if token else {"client-certificate-data": text(cert), "client-key-data": text(key)}
-    return orjson.dumps(
-        {
-            "apiVersion": "v1", "kind": "Config", "current-context": "netlab", "preferences": {},
-            "clusters": [{"name": "netlab", "cluster": {"server": server, "certificate-authority-data": text(ca)}}],
-            "users": [{"name": user, "user": who}],
-            "contexts": [{"name": "netlab", "context": {"cluster": "netlab", "user": user}}],
-        },
-        option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
-    )  # fmt: skip
-
-
 def _listening(options: Options) -> socket.socket:
     family = socket.AF_INET6 if ":" in options.bind else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -115,6 +93,11 @@ def _listening(options: Options) -> socket.socket:
             f"the API server cannot listen on {options.bind}:{options.port}: {e.strerror}", hint="choose another --port"
         ) from e
     return sock
+
+
+def _inherited() -> list[socket.socket]:
+    """Sockets that were opened for us, perhaps in another network than this process is in (sd_listen_fds(3))."""
+    return [socket.socket(fileno=fd) for fd in listening()]
 
 
 def _addresses(options: Options) -> tuple[list[str], str]:
@@ -161,9 +144,12 @@ async def serve(options: Options) -> Running:
     authority = Authority.open(pki)
     names, reachable = _addresses(options)
     authority.kept("apiserver", "kube-apiserver", addresses=names, server=True)
+    authority.kept("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
+    to_nodes = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+    to_nodes.load_cert_chain(pki / "apiserver-kubelet-client.crt", pki / "apiserver-kubelet-client.key")
     admin = authority.kept("admin", "kubernetes-admin", ("system:masters",))
     static = static_tokens(options.token_file.read_text(encoding="utf-8")) if options.token_file else {}
-    sock = _listening(options)
+    sock, others = _listening(options), _inherited()
     try:
         port = sock.getsockname()[1]
         host = f"[{reachable}]" if ":" in reachable else reachable
@@ -174,7 +160,7 @@ async def serve(options: Options) -> Running:
                 issuer="https://kubernetes.default.svc.cluster.local", address=f"{host}:{port}",
                 token_key=token_key(pki), service_range=options.service_range, endpoints=(reachable,), port=port,
                 static=static, anonymous=options.anonymous, audit_log=options.audit_log, authority=authority,
-                accounts_required=options.controllers,
+                accounts_required=options.controllers, kubelet_tls=to_nodes,
             ))  # fmt: skip
             await server.start()
         except BaseException:
@@ -183,9 +169,11 @@ async def serve(options: Options) -> Running:
         http = runner(server)
         await http.setup()
         context = tls_context(pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt")
-        await web.SockSite(http, sock, ssl_context=context, backlog=BACKLOG).start()
+        for each in (sock, *others):
+            await web.SockSite(http, each, ssl_context=context, backlog=BACKLOG).start()
     except BaseException:
-        sock.close()
+        for each in (sock, *others):
+            each.close()
         raise
     config = kubeconfig(url, authority.pair.cert, cert=admin.cert, key=admin.key)
     for path in (options.data_dir / ADMIN, options.kubeconfig):
@@ -207,14 +195,6 @@ def issue_kubeconfig(data_dir: Path, user: str, groups: Sequence[str], *, server
     authority = Authority.open(data_dir / "pki")
     pair = authority.issue(user, groups)
     return kubeconfig(server or load(admin).server, authority.pair.cert, cert=pair.cert, key=pair.key, user=user)
-
-
-def until_told() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    return ended
 
 
 async def close(running: Running) -> None:

@@ -47,7 +47,7 @@ MODES = {
     "iptables-legacy": ("legacy", "iptables-legacy-restore --noflush -w 60"),
     "iptables-nft": ("nft", "iptables-nft-restore --noflush -w 60"),
     "nftables": ("legacy", "nft -f -"),
-    "nftables-rules": ("legacy", "nft -f -"),
+    "nftables-direct": ("legacy", "nft -f -"),
 }
 #: above it a first load takes minutes by iptables-nft, and in nftables with a map per Service: both are quadratic
 LOAD_MAX = 2000
@@ -113,7 +113,7 @@ class Report:
                 found.append(at_most(f"{what}: compile (s)", row.compile, COMPILE_MAX))
                 found.append(at_most(f"{what}: one change compiled (s)", row.change, CHANGE_MAX))
                 found.append(at_most(f"{what}: memory (MB)", row.rss / 1e6, RSS_MAX / 1e6))
-                if row.mode == "nftables-rules" and row.apply is not None and row.one is not None:
+                if row.mode == "nftables-direct" and row.apply is not None and row.one is not None:
                     found.append(at_most(f"{what}: applied (s)", row.apply, NFT_LOAD))
                     found.append(at_most(f"{what}: one endpoint applied (s)", row.one, NFT_CHANGE))
         return found
@@ -289,7 +289,7 @@ def _floor(where: str, mode: str, step: Step) -> float:
 def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
     data = service_objects(count)
     parse, parsed = _timed(objects, data)
-    choice: Literal["map", "rules"] = "rules" if mode == "nftables-rules" else "map"
+    choice: Literal["map", "direct"] = "direct" if mode == "nftables-direct" else "map"
     config = ProxyConfig(node="n1", cluster_cidrs=("10.128.0.0/9",), choice=choice)
     kind = NftProxier if mode.startswith("nftables") else IptablesProxier
     figures: dict[str, list[float]] = {
@@ -297,7 +297,7 @@ def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
     }
     gc.collect()
     items, note = 0, ""
-    load = mode in ("iptables-legacy", "nftables-rules") or count <= LOAD_MAX or slow
+    load = mode in ("iptables-legacy", "nftables-direct") or count <= LOAD_MAX or slow
     for _ in range(repeat):
         proxier = kind(config, 4)
 

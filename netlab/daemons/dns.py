@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,10 +14,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from netlab.base.aio import first
 from netlab.base.errors import InputError, Problem
 from netlab.base.notify import notify
-from netlab.compile.rules import completed
-from netlab.daemons import node
+from netlab.compile.gathered import Gathered
+from netlab.daemons import node, signals
 from netlab.daemons.health import Health
-from netlab.daemons.manifest_watch import Folder, Source, told
+from netlab.daemons.sources import Origin, Source, Want, opened, told
 from netlab.dns.hosts import Hosts
 from netlab.dns.records import Records, ZoneConfig
 from netlab.dns.server import Handled, NameServer
@@ -26,6 +25,8 @@ from netlab.dns.upstream import Server, Upstreams
 
 #: types that are counted by name; a stranger could else make as many counters as there are numbers
 _KINDS = frozenset({"A", "AAAA", "ANY", "CNAME", "HTTPS", "MX", "NS", "PTR", "SOA", "SRV", "TXT"})
+#: seconds that two sets of records are apart at least: what comes in a burst is one change
+RENEW = 0.1
 log = logging.getLogger("dns")
 
 
@@ -33,7 +34,6 @@ log = logging.getLogger("dns")
 class Options:
     """What a name server was asked to be. healthz_port: 0 for none."""
 
-    manifests: tuple[Path, ...]
     addresses: tuple[str, ...] = ("0.0.0.0", "::")
     port: int = 53
     zone: ZoneConfig = field(default_factory=ZoneConfig)
@@ -72,25 +72,33 @@ class Figures:
         return generate_latest(self._registry)
 
 
-def run(options: Options) -> None:
-    """Until a signal comes. MachineError if the port is taken or not ours to take."""
+def wants(zone: ZoneConfig) -> tuple[Want, ...]:
+    """What a name server asks an API server for; see the role system:coredns."""
+    pods = (Want("Pod"),) if zone.pods == "verified" else ()
+    return (Want("Service"), Want("EndpointSlice"), Want("Namespace"), *pods)
+
+
+def run(options: Options, origin: Origin) -> None:
+    """Be a process that is a name server, until a signal comes. MachineError if the port is not to be had."""
     node.log_to_stderr()
-    asyncio.run(serve(options, Folder(options.manifests)))
+    asyncio.run(_run(options, origin))
 
 
-async def serve(options: Options, source: Source) -> None:
-    """Answer from what `source` tells."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+async def _run(options: Options, origin: Origin) -> None:
+    ended = signals.until_told()
+    async with opened(origin, wants(options.zone), agent="netlab-dns") as source:
+        await first(serve(options, source, ready=notify), signals.told(ended, log, "stopping"))
+
+
+async def serve(options: Options, source: Source, *, ready: Callable[[], object] = lambda: None) -> None:
+    """Answer from what `source` tells until cancelled, alone in a process or beside others.
+
+    ready: called when there is something to answer from. MachineError if the port is taken or not ours to take.
+    """
     upstreams = Upstreams(options.upstreams)
     figures = Figures(upstreams)
     server = NameServer(upstreams, figures, _hosts(options))
     health: asyncio.Server | None = None
-
-    async def stopped() -> None:
-        await stop.wait()
 
     def waiting() -> str | None:
         return None if server.records else "the objects have not been read yet"
@@ -99,7 +107,7 @@ async def serve(options: Options, source: Source) -> None:
         if options.healthz_port:
             health = await Health("dns", waiting, figures.page).serve(options.healthz_ip, options.healthz_port)
         await server.listen(list(options.addresses), options.port)
-        await first(_follow(options.zone, source, server, figures), stopped())
+        await _follow(options.zone, source, server, figures, ready)
     finally:
         if health:
             health.close()
@@ -116,19 +124,34 @@ def _hosts(options: Options) -> Hosts | None:
     return Hosts.parse(text, str(options.hosts), options.zone.ttl)
 
 
-async def _follow(config: ZoneConfig, source: Source, server: NameServer, figures: Figures) -> None:
+async def _follow(
+    config: ZoneConfig, source: Source, server: NameServer, figures: Figures, ready: Callable[[], object]
+) -> None:
     own = tuple(address for address, _ in server.places if address not in ("0.0.0.0", "::"))
     config = replace(config, addresses=own)
-    serial = 0
-    async for seen in told(source, log):
-        objects = completed(seen.objects)
-        # as CoreDNS: the time of the last change, so that a restart does not count back
-        serial = max(serial + 1, int(time.time()))
-        begun = server.records is None
-        server.records = Records(objects, config, serial)
-        figures.objects.set(len(objects.services) + len(objects.slices))
-        figures.problems.set(len(seen.problems))
-        if begun:
-            places = ", ".join(f"{address} port {port}" for address, port in server.places)
-            log.info("ready: %s for %s, %d Services", places, config.zone, len(objects.services))
-            notify()
+    gathered, changed = Gathered(implied=source.implied), asyncio.Event()
+
+    async def gather() -> None:
+        async for change in told(source, log):
+            gathered.take(change.values)
+            figures.problems.set(len(change.problems))
+            changed.set()
+
+    async def renew() -> None:
+        serial = 0
+        while True:
+            await changed.wait()
+            changed.clear()
+            objects = gathered.objects()
+            # as CoreDNS: the time of the last change, so that a restart does not count back
+            serial = max(serial + 1, int(time.time()))
+            begun = server.records is None
+            server.records = Records(objects, config, serial)
+            figures.objects.set(len(objects.services) + len(objects.slices))
+            if begun:
+                places = ", ".join(f"{address} port {port}" for address, port in server.places)
+                log.info("ready: %s for %s, %d Services", places, config.zone, len(objects.services))
+                ready()
+            await asyncio.sleep(RENEW)
+
+    await first(gather(), renew())

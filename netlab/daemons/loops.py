@@ -20,8 +20,8 @@ from netlab.base.notify import notify
 from netlab.client.election import lead
 from netlab.client.kubeconfig import ApiConfig, load
 from netlab.client.rest import RestClient
-from netlab.daemons.apiserver import until_told
 from netlab.daemons.health import Health
+from netlab.daemons.signals import until_told
 
 
 @dataclass(frozen=True, slots=True)

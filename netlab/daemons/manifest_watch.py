@@ -1,27 +1,25 @@
 """Manifests on disk as a source of objects: read, watched (inotify), and followed for as long as a daemon lives.
 
-What is wrong with a file or an object is told, and what it was before stays: nobody's network is to go because somebody
-else mistypes. Files are replaced by renaming another over them; who writes in place is followed when he has closed it.
+What is wrong with a file or an object is told, and what it was before stays. Files are replaced by renaming another
+over them; who writes in place is followed when he has closed it. A file that has not changed is not read again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from asyncinotify import Inotify, Mask
 
 from netlab.base import manifests
 from netlab.base.errors import InputError, Problem
-from netlab.base.manifests import Manifest
-from netlab.compile.objects import Objects
-from netlab.compile.parse import objects
+from netlab.compile.objects import Ref, Value
+from netlab.compile.parse import ref, value
 from netlab.daemons.manifests import SUFFIXES
+from netlab.daemons.sources import Change
 
 _CHANGES = Mask.CREATE | Mask.DELETE | Mask.MOVED_FROM | Mask.MOVED_TO | Mask.CLOSE_WRITE | Mask.ATTRIB
 _OWN_CHANGES = Mask.DELETE_SELF | Mask.MOVE_SELF
@@ -29,72 +27,47 @@ _OWN_CHANGES = Mask.DELETE_SELF | Mask.MOVE_SELF
 #: looked for again
 SETTLE, LOST = 0.02, 1.0
 
-#: kind, namespace, name
-Key = tuple[str, str, str]
 #: what tells that a file is the one that was read: inode, time, size
 _Mark = tuple[int, int, int]
 
 
+class _Known(NamedTuple):
+    """An object of a file. place: of its beginning; value: None of a kind that no compiler needs."""
+
+    place: str
+    value: Value | None
+
+
 class _File(NamedTuple):
     mark: _Mark
-    objects: dict[Key, Manifest]
+    objects: dict[Ref, _Known]
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The objects as they are now, and what is wrong with what was left as it was, or left out."""
-
-    objects: Objects
-    problems: tuple[Problem, ...] = ()
-
-
-class Source(Protocol):
-    """Tells what the cluster is, and again each time that it is another."""
-
-    def watch(self) -> AsyncGenerator[Seen, None]:
-        """At once, and then after each change."""
-
-
-async def told(source: Source, log: logging.Logger) -> AsyncGenerator[Seen, None]:
-    """What a source tells, with every problem in the log when it comes up, and a word when there is none left."""
-    known: frozenset[Problem] = frozenset()
-    changes = source.watch()
-    try:
-        async for seen in changes:
-            problems = frozenset(seen.problems)
-            for problem in sorted(problems - known):
-                log.error("%s", problem)
-            if known and not problems:
-                log.info("all objects make sense again")
-            known = problems
-            yield seen
-    finally:
-        await changes.aclose()
-
-
 class Folder:
-    """Manifests in files and folders, folders in them included."""
+    """Manifests in files and folders, folders in them included. A source (see `sources.Source`)."""
+
+    implied = True
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self.paths = tuple(paths)
         self._files: dict[Path, _File] = {}
-        self._last: Objects | None = None
+        self._told: dict[Ref, _Known] = {}
 
-    async def watch(self) -> AsyncGenerator[Seen, None]:
-        """What is there, at once, and again after each change that is one. InputError if a path is not there."""
+    async def watch(self) -> AsyncGenerator[Change, None]:
+        """What is there, at once, and then each change that is one. InputError if a path is not there."""
         for path in self.paths:
             if not path.exists():
                 raise InputError([Problem(str(path), "there is no such file or folder", "give one with manifests")])
-        last = None
+        last: Change | None = None
         while True:
             with Inotify() as inotify:
                 whole = self._subscribe(inotify)
                 # what happens from here on is told: nothing is missed
-                seen = self.look()
-                if seen != last:
-                    last = seen
-                    yield seen
+                change = self.look()
+                if last is None or change.values or change.problems != last.problems:
+                    last = change
+                    yield change
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(None if whole else LOST):
                         await inotify.get()
@@ -116,8 +89,8 @@ class Folder:
             whole = whole and path.exists()
         return whole
 
-    def look(self) -> Seen:
-        """Everything as it is now."""
+    def look(self) -> Change:
+        """What is another than at the last look; at the first one, everything."""
         found: dict[Path, _File] = {}
         problems: list[Problem] = []
         for path in self.paths:
@@ -128,15 +101,21 @@ class Folder:
                 with contextlib.suppress(FileNotFoundError):
                     found[file] = self._read(file)
         self._files = found
-        good: dict[Key, Manifest] = {}
-        for known in found.values():
-            problems += known.problems
-            for key, manifest in known.objects.items():
-                if good.setdefault(key, manifest) is not manifest:
-                    text = f"{_named(key)} is in {good[key].place()}, too"
-                    problems.append(Problem(manifest.place(), text, "remove one of the two; the first counts"))
-        self._last = objects(good.values(), self._last)
-        return Seen(self._last, tuple(problems))
+        good: dict[Ref, _Known] = {}
+        for read in found.values():
+            problems += read.problems
+            for at, known in read.objects.items():
+                if good.setdefault(at, known) is not known:
+                    text = f"{at} is in {good[at].place}, too"
+                    problems.append(Problem(known.place, text, "remove one of the two; the first counts"))
+        before, self._told = self._told, good
+        values: dict[Ref, Value | None] = {at: None for at in before if at not in good}
+        for at, known in good.items():
+            old = before.get(at)
+            # what stands in a file that was not read again is the same object
+            if old is not known and (old is None or old.value != known.value) and known.value is not None:
+                values[at] = known.value
+        return Change(values, tuple(problems))
 
     def _read(self, file: Path) -> _File:
         stat = file.stat()
@@ -155,20 +134,19 @@ class Folder:
             if isinstance(e, FileNotFoundError):
                 raise
             return _File(mark, kept, (Problem(str(file), f"cannot be read: {e.strerror}"),))
-        found: dict[Key, Manifest] = {}
+        found: dict[Ref, _Known] = {}
         problems: list[Problem] = []
         for manifest in listed:
-            key = _key(manifest)
-            if key in found:
-                problems.append(Problem(manifest.place(), f"{_named(key)} occurs twice in this file"))
+            at = ref(manifest.data)
+            if at in found:
+                problems.append(Problem(manifest.place(), f"{at} occurs twice in this file"))
                 continue
             try:
-                objects([manifest])
-                found[key] = manifest
+                found[at] = _Known(manifest.place(), value(manifest))
             except InputError as e:
                 problems += e.problems
-                if key in kept:
-                    found[key] = kept[key]
+                if at in kept:
+                    found[at] = kept[at]
         return _File(mark, found, tuple(problems))
 
 
@@ -177,14 +155,3 @@ def _within(path: Path) -> Iterator[Path]:
         yield from sorted(f for f in path.rglob("*") if f.suffix in SUFFIXES and not f.name.startswith("."))
     elif path.exists():
         yield path
-
-
-def _key(manifest: Manifest) -> Key:
-    data = manifest.data if isinstance(manifest.data, dict) else {}
-    meta = data.get("metadata")
-    meta = meta if isinstance(meta, dict) else {}
-    return str(data.get("kind")), str(meta.get("namespace") or "default"), str(meta.get("name"))
-
-
-def _named(key: Key) -> str:
-    return f"{key[0]} {key[1]}/{key[2]}"

@@ -15,7 +15,7 @@ from netlab.client.kubeconfig import load
 from netlab.client.rest import RestClient
 from netlab.controllers.networks import OWNER, Networks
 from netlab.controllers.runner import Runner
-from netlab.daemons.apiserver import until_told
+from netlab.daemons.signals import until_told
 from netlab.kernel import netns
 from netlab.kernel.apply import DaemonKernel
 from netlab.kernel.ledger import FileLedger

@@ -19,9 +19,10 @@ from netlab.base.notify import notify
 from netlab.client.kubeconfig import ApiConfig
 from netlab.controllers.certificates import Authority
 from netlab.daemons import controllers, scheduler
-from netlab.daemons.apiserver import Options, Running, close, serve, until_told
+from netlab.daemons.apiserver import Options, Running, close, serve
 from netlab.daemons.apiserver import run as run_server
 from netlab.daemons.controllers import Settings
+from netlab.daemons.signals import until_told
 
 log = logging.getLogger("server")
 

@@ -6,6 +6,12 @@
     RUN_DIR/log/NAME.log      what each process prints, slashes in its name turned into dots
     RUN_DIR/notify/NAME       where a process with `notify` says that it is ready (sd_notify(3))
 
+A process is in a network namespace (`netns`), or in all namespaces of another one (`inside`) as soon as that is
+ready, and in a control group (`cgroup`). With `init` it is the first of a process namespace of its own, which ends with
+it, and `unplug` names the network namespace that shall then end as well. `listen` are addresses where sockets are
+opened before it is anywhere else; they stay open while it is started again. `call` is `module:function` instead of a
+program: the module is loaded once, here, and such processes are forks of this one, which share what was loaded.
+
 One thread, one select: signals arrive through a wakeup pipe, the timeout is the next restart or the next KILL. As a
 child subreaper (prctl(2)) it inherits what its children leave behind, so SIGCHLD and waitpid tell it of every end, and
 "no child left" is a fact of the kernel. Its direct children are killed by the kernel if it is itself (PDEATHSIG).
@@ -20,18 +26,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import importlib
 import json
 import os
 import selectors
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlab.base.errors import NetlabError
-from netlab.kernel import processes, syscalls
+from netlab.kernel import netns, processes, syscalls
 
 if TYPE_CHECKING:
     import socket
@@ -42,9 +49,15 @@ GRACE = 2.0
 BACKOFF_FIRST, BACKOFF_LAST = 0.1, 10.0
 #: a process that lived for that many seconds is given a fresh start
 HEALTHY_AFTER = 10.0
+#: how many connections may wait at a socket of `listen`
+BACKLOG = 1024
 RESTARTS = ("always", "on-failure", "never")
 
 Spec = dict[str, Any]
+_DEFAULTS: Spec = {
+    "netns": None, "inside": None, "cgroup": None, "init": False, "unplug": None, "listen": [], "call": None,
+    "restart": "always", "env": {}, "cwd": "/", "notify": False,
+}  # fmt: skip
 
 
 def parse(text: str) -> dict[str, Spec]:
@@ -52,7 +65,7 @@ def parse(text: str) -> dict[str, Spec]:
     data = json.loads(text)
     specs: dict[str, Spec] = {}
     for given in data["processes"]:
-        spec = {"netns": None, "restart": "always", "env": {}, "cwd": "/", "notify": False, **given}
+        spec = {**_DEFAULTS, **given}
         name, argv = spec.get("name"), spec.get("argv")
         if not isinstance(name, str) or not name or name in specs:
             raise ValueError(f"a process needs a name of its own, not {name!r}")
@@ -60,7 +73,12 @@ def parse(text: str) -> dict[str, Spec]:
             raise ValueError(f"{name}: argv must be a list of words")
         if spec["restart"] not in RESTARTS:
             raise ValueError(f"{name}: restart must be one of {', '.join(RESTARTS)}, not {spec['restart']!r}")
+        if spec["call"] is not None and ":" not in spec["call"]:
+            raise ValueError(f"{name}: call must be module:function, not {spec['call']!r}")
         specs[name] = spec
+    for name, spec in specs.items():
+        if spec["inside"] is not None and (spec["inside"] not in specs or specs[spec["inside"]]["inside"] is not None):
+            raise ValueError(f"{name}: there is no {spec['inside']} to be inside of")
     return specs
 
 
@@ -94,13 +112,17 @@ class Process:
         self.reason: str | None = None
         self.ready = False  # it runs, and if it is one that tells, it has told
         self.notified: socket.socket | None = None
+        self.listening: dict[str, socket.socket] = {}
 
     def become(self, state: str, reason: str | None = None) -> None:
         """Change state, now."""
         self.state, self.reason, self.since = state, reason, time.time()
 
-    def start(self, run_dir: Path) -> None:
-        """Fork it; a failure to do so is a state with a reason, not an error. `confirm` tells how it went."""
+    def start(self, run_dir: Path, inside: processes.Identity | None = None) -> None:
+        """Fork it; a failure to do so is a state with a reason, not an error. `confirm` tells how it went.
+
+        inside: the process whose namespaces it is in.
+        """
         assert self.spec is not None
         self.due, self.running, self.started = None, self.spec, time.monotonic()
         env = dict(self.spec["env"])
@@ -109,13 +131,37 @@ class Process:
             if self.spec["notify"]:
                 self._listen(notify_path(run_dir, self.name))
                 env["NOTIFY_SOCKET"] = str(notify_path(run_dir, self.name))
+            sockets = [self._listening(address) for address in self.spec["listen"]]
             self.spawning = processes.begin(
                 self.spec["argv"],
                 netns=self.spec["netns"],
                 log=log_path(run_dir, self.name),
                 env=env,
                 cwd=self.spec["cwd"],
+                init=self.spec["init"],
+                inside=inside,
+                cgroup=self.spec["cgroup"],
+                sockets=sockets,
+                call=_called(self.spec["call"]) if self.spec["call"] else None,
             )
+
+    def _listening(self, address: str) -> int:
+        """The listening socket at HOST:PORT. What comes between two runs of the process waits for the second."""
+        if address not in self.listening:
+            import socket
+
+            host, _, port = address.rpartition(":")
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((host.strip("[]"), int(port)))
+                sock.listen(BACKLOG)
+            except OSError as e:
+                sock.close()
+                raise OSError(e.errno, f"{address}: {e.strerror}") from None
+            self.listening[address] = sock
+        return self.listening[address].fileno()
 
     def _listen(self, path: Path) -> None:
         """Have the socket for what it tells; what a former run of it may have said is forgotten."""
@@ -152,7 +198,7 @@ class Process:
     def _failing(self) -> Iterator[None]:
         try:
             yield
-        except (NetlabError, OSError) as e:
+        except (NetlabError, OSError, ImportError, AttributeError) as e:
             self.become("failed", str(e))
 
     def stop(self) -> None:
@@ -197,6 +243,27 @@ class Process:
         }  # fmt: skip
 
 
+def _called(name: str) -> Callable[[list[str]], int]:
+    """The function `module:function`. ImportError is one of the module's, AttributeError if it has no such function."""
+    module, _, function = name.partition(":")
+    found: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def load(modules: Collection[str]) -> None:
+    """Import what processes are forks of, with the site's packages, of which a supervisor needs none itself."""
+    import gc
+    import site
+
+    if sys.flags.no_site:
+        site.main()
+    for module in modules:
+        importlib.import_module(module)
+    # what is there now is looked at by no collection any more: forks go on sharing it
+    gc.collect()
+    gc.freeze()
+
+
 class Supervisor:
     """The loop. run_dir: of the lab; ready_fd: gets one byte when all have been started, -1 for nobody."""
 
@@ -210,6 +277,7 @@ class Supervisor:
         self.signals: set[int] = set()
         self.kill_all_at: float | None = None
         self.former: set[int] = set()  # sessions whose leader has ended
+        self.modules: set[str] = set()  # that have been loaded
         self.written = ""
         self.selector = selectors.DefaultSelector()
 
@@ -280,8 +348,8 @@ class Supervisor:
     def _start_due(self) -> None:
         now = time.monotonic()
         for process in self.processes.values():
-            if process.due is not None and process.due <= now and self.kill_all_at is None:
-                process.start(self.run_dir)
+            if process.due is not None and process.due <= now and not self._held(process):
+                process.start(self.run_dir, self._around(process))
         for process in self.processes.values():  # all are forked before the first is waited for
             process.confirm()
             if process.notified is not None and process.notified not in self.selector.get_map():
@@ -292,9 +360,36 @@ class Supervisor:
                 os.write(self.ready_fd, b"1")
             os.close(self.ready_fd)
             self.ready_fd = -1
+        self._load()
+
+    def _held(self, process: Process) -> bool:
+        """Whether it has to wait for another one: to be inside of, or that everything ends."""
+        if self.kill_all_at is not None:
+            return True
+        spec = process.spec
+        if spec is None or spec["inside"] is None:
+            return False
+        around = self.processes.get(spec["inside"])
+        return around is None or not around.ready or around.kill_at is not None
+
+    def _around(self, process: Process) -> processes.Identity | None:
+        assert process.spec is not None
+        inside = process.spec["inside"]
+        return self.processes[inside].identity if inside else None
+
+    def _load(self) -> None:
+        """Load what is forked, when everything else is on its way."""
+        named = {spec["call"].partition(":")[0] for p in self.processes.values() if (spec := p.spec) and spec["call"]}
+        new = sorted(named - self.modules)
+        if new:
+            self.modules |= set(new)
+            try:
+                load(new)
+            except Exception as e:  # noqa: BLE001 - it is the processes' fault, not ours: each will say so
+                print(f"loading {', '.join(new)}: {type(e).__name__}: {e}", file=sys.stderr, flush=True)
 
     def _timeout(self) -> float | None:
-        times = [p.due for p in self.processes.values() if p.due is not None and self.kill_all_at is None]
+        times = [p.due for p in self.processes.values() if p.due is not None and not self._held(p)]
         times += [p.kill_at for p in self.processes.values() if p.kill_at is not None]
         if self.kill_all_at is not None and self.kill_all_at > time.monotonic():
             times.append(self.kill_all_at)
@@ -322,6 +417,8 @@ class Supervisor:
             process = by_pid.get(pid)
             if process is not None:
                 self.former.add(pid)
+                if process.running and process.running["unplug"]:
+                    netns.delete(process.running["unplug"])
                 process.ended(os.waitstatus_to_exitcode(status), self.kill_all_at is not None)
                 if process.spec is None:
                     self._forget(process)
@@ -335,6 +432,8 @@ class Supervisor:
                 self.selector.unregister(process.notified)
             process.notified.close()
             notify_path(self.run_dir, process.name).unlink(missing_ok=True)
+        for sock in process.listening.values():
+            sock.close()
         del self.processes[process.name]
 
     def _kill_former(self) -> None:

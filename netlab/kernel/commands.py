@@ -7,6 +7,7 @@ devices (`ip netns exec` mounts a fresh /sys for that; nothing that netlab runs 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -15,9 +16,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple, NoReturn
 
-from netlab.base.errors import InputError, KernelError, MachineError
+from netlab.base.errors import InputError, KernelError, MachineError, NetlabError
 from netlab.kernel import netns as namespaces
 from netlab.kernel import syscalls
+from netlab.kernel.processes import MACHINE, Identity, open_pidfd
 
 #: which Debian or Ubuntu package brings a tool
 PACKAGES = {
@@ -27,6 +29,7 @@ PACKAGES = {
     "ip6tables-legacy-save": "iptables", "ip6tables-legacy-restore": "iptables", "ip6tables-legacy": "iptables",
     "ip6tables-nft-save": "iptables", "ip6tables-nft-restore": "iptables", "ip6tables-nft": "iptables",
     "conmon": "conmon", "ldd": "libc-bin", "runc": "runc", "skopeo": "skopeo",
+    "etcd": "etcd-server",
     "conntrack": "conntrack", "ipset": "ipset", "ipvsadm": "ipvsadm", "nft": "nftables", "wg": "wireguard-tools",
     "arping": "iputils-arping", "curl": "curl", "dig": "bind9-dnsutils", "nc": "netcat-openbsd", "nginx": "nginx-light",
     "ping": "iputils-ping", "sysctl": "procps", "tcpdump": "tcpdump", "traceroute": "traceroute",
@@ -156,6 +159,41 @@ def become(argv: Sequence[str], env: Mapping[str, str] | None = None) -> NoRetur
         raise InputError(f"{argv[0]}: {e.strerror}") from e
     finally:
         signal.signal(signal.SIGPIPE, ours)
+
+
+def run_inside(inside: Identity, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
+    """Run `argv` in all namespaces of a process, with this terminal, and wait. Its exit status, as a shell has it.
+
+    This process is in them afterwards, but for the one of numbers, where only its child is. KernelError if the process
+    has ended; MachineError, InputError as of `become`, in the child: it then ends with 127 or 126.
+    """
+    fd = open_pidfd(inside)
+    if fd is None:
+        raise KernelError(f"process {inside.pid}, whose namespaces are meant, has ended", errno_=errno.ESRCH)
+    try:
+        for kind in (syscalls.CLONE_NEWPID, MACHINE):
+            syscalls.setns(fd, kind)
+    except OSError as e:
+        raise KernelError(f"namespaces of process {inside.pid}: {e.strerror}", errno_=e.errno or 0) from e
+    finally:
+        os.close(fd)
+    os.chdir("/")
+    # what is typed is for the command: Ctrl-C reaches both, and ends but one
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
+    pid = os.fork()
+    if pid == 0:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        try:
+            become(argv, env)
+        except NetlabError as e:
+            os.write(2, f"error: {e}\n".encode())
+            os._exit(127 if isinstance(e, MachineError) else 126)
+    _, status = os.waitpid(pid, 0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
 
 
 def _cover(files: Mapping[str, str]) -> None:

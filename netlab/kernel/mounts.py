@@ -1,8 +1,12 @@
-"""Mounts that containers are made of, in the mount namespace of the caller (mount(2), the kernel's overlayfs.rst)."""
+"""Mounts that containers and their volumes are made of, in the mount namespace of the caller.
+
+Facts: mount(2), mount_namespaces(7), the kernel's overlayfs.rst.
+"""
 
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +15,8 @@ from netlab.kernel import syscalls
 
 #: mount(2) takes one page of options
 OPTIONS_MAX = 4095
+#: blanks in mountinfo
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def overlay(lower: Sequence[Path], upper: Path, work: Path, target: Path) -> None:
@@ -23,6 +29,32 @@ def overlay(lower: Sequence[Path], upper: Path, work: Path, target: Path) -> Non
     except OSError as e:
         hint = "modprobe overlay" if e.errno == errno.ENODEV else None
         raise KernelError(f"overlay on {target}: {e.strerror}", errno_=e.errno or 0, hint=hint) from e
+
+
+def tmpfs(target: Path, options: str) -> None:
+    """Mount memory as a directory. options: of tmpfs(5), such as `size=65536k,mode=1777`."""
+    try:
+        syscalls.mount("tmpfs", str(target), syscalls.MS_NOSUID | syscalls.MS_NODEV, "tmpfs", options)
+    except OSError as e:
+        raise KernelError(f"tmpfs on {target}: {e.strerror}", errno_=e.errno or 0) from e
+
+
+def bind(fd: int, target: Path) -> None:
+    """Show a file or directory that is open, with what is mounted below it, at another place."""
+    try:
+        syscalls.mount(f"/proc/self/fd/{fd}", str(target), syscalls.MS_BIND | syscalls.MS_REC)
+    except OSError as e:
+        raise KernelError(f"bind mount on {target}: {e.strerror}", errno_=e.errno or 0) from e
+
+
+def below(directory: Path) -> list[Path]:
+    """Where something is mounted at or below a directory, the last mount first (proc(5), mountinfo)."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        target = Path(_ESCAPED.sub(lambda m: chr(int(m[1], 8)), line.split()[4]))
+        if target.is_relative_to(directory):
+            found.append(target)
+    return found[::-1]
 
 
 def unmount(target: Path) -> bool:

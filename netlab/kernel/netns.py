@@ -33,6 +33,12 @@ def own() -> int:
     return _own
 
 
+def forget_own() -> None:
+    """After a fork into another namespace: that one is where this process starts."""
+    global _own
+    _own = None
+
+
 def require_root() -> None:
     """MachineError unless this process may make namespaces."""
     if os.geteuid() != 0:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import secrets
 import socket
 import struct
 import sys
@@ -42,7 +43,11 @@ _ELEMENTS_MAX = 100
 #: the sets that a choice among endpoints makes for itself: anonymous, constant, a map; numbers in host order
 _CHOICES = 0x1 | 0x2 | 0x8
 _TYPE_INTEGER, _TYPE_VERDICT = 4, 0xFFFFFF00
-#: by which a rule names a set of the same batch that has no name yet
+#: of an address with a port, as nft numbers types that stand together
+_TYPE_TARGET = {"ip": 7 << 6 | 13, "ip6": 8 << 6 | 13}
+#: in the names of sets that no rule but one has, with a number of this process. `__map%d` would have the kernel find a
+#: free number, for which it looks at the names of all sets there are: 10,000 Services took 109 s to load
+_PROCESS = secrets.token_hex(4)
 _numbers = itertools.count(1)
 #: bytes of a batch: the kernel looks for such a number among all that has come in the batch so far
 _BATCH = 1 << 18
@@ -262,6 +267,7 @@ _LOCAL = re.compile(r"fib saddr type local ")
 _DICE = re.compile(r"numgen random mod (\d+) 0 ")
 _CHOICE = re.compile(r"numgen random mod (\d+) vmap \{ (.*) \}")
 _UPDATE = re.compile(r"update @(\S+) \{ (ip6?) saddr \}")
+_DNAT_CHOICE = re.compile(r"dnat (ip6?) to numgen random mod (\d+) map \{ (.*) \}")
 _DNAT = re.compile(r"dnat to (\S+):(\d+)")
 _COMMENT = re.compile(r' comment "([^"]*)"$')
 
@@ -289,8 +295,12 @@ def _rule(said: str, head: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
         elif found := _DICE.match(said):
             out += [_dice(int(found[1])), _compare(bytes(4))]
         elif found := _CHOICE.fullmatch(said):
-            before, looked_up = _choices(found[2], head)
+            before, looked_up = _choices(found[2], head, register=0)
             out += [_dice(int(found[1])), looked_up]
+            break
+        elif found := _DNAT_CHOICE.fullmatch(said):
+            before, looked_up = _choices(found[3], head, register=1, family=found[1])
+            out += [_dice(int(found[2])), looked_up, _dnat_chosen(found[1])]
             break
         else:
             out.append(_last(said))
@@ -342,20 +352,41 @@ def _last(said: str) -> bytes:
 
 #: what nft notes of such a set, to list its keys in the right order of bytes: host's, and nothing of the values
 _NOTED = struct.pack("=BBI", 0, 4, 1) + struct.pack("=BBI", 1, 4, 0)
+#: and of a map to addresses: they are no ranges
+_NOTED_TARGETS = _NOTED + struct.pack("=BBI", 6, 4, 0)
 
 
-def _choices(said: str, head: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
-    """`0 : goto a, 1 : goto b`: the set, its elements, and the look into it."""
+@lru_cache(maxsize=2)
+def _dnat_chosen(family: str) -> bytes:
+    """To the address and port that a look into a map has left in registers: an address of IPv6 fills the first."""
+    number, port = (10, 2) if family == "ip6" else (2, 9)
+    return _expression("nat", _be32(1, 1), _be32(2, number), _be32(3, 1), _be32(5, port))
+
+
+def _target(said: str) -> bytes:
+    """`10.0.0.1 . 80` as a value."""
+    address, _, port = said.partition(" . ")
+    return _value(2, _packed(address) + int(port).to_bytes(2, "big") + bytes(2))
+
+
+def _choices(said: str, head: bytes, *, register: int, family: str = "") -> tuple[list[tuple[int, bytes]], bytes]:
+    """`0 : goto a, 1 : goto b`: the set, its elements, and the look into it. family: of addresses, which then stand in
+    place of verdicts."""
     elements = []
     for one in said.split(", "):
-        key, _, verdict = one.partition(" : ")
+        key, _, chosen = one.partition(" : ")
         if not key.isdigit():
             raise _Foreign
-        elements.append(_nested(1, _value(1, int(key).to_bytes(4, sys.byteorder)), _verdict(2, verdict)))
+        value = _target(chosen) if family else _verdict(2, chosen)
+        elements.append(_nested(1, _value(1, int(key).to_bytes(4, sys.byteorder)), value))
     number = next(_numbers) & 0xFFFFFFFF
-    name, ident = text(2, "__map%d"), _be32(10, number)
-    made = head + name + _be32(3, _CHOICES) + _be32(4, _TYPE_INTEGER) + _be32(5, 4) + _be32(6, _TYPE_VERDICT)
-    made += _be32(7, 0) + ident + _nested(9, _be32(1, len(elements))) + attr(13, _NOTED)
-    listed = [(_NEWSETELEM, head + name + _be32(4, number) + part) for part in _lists(elements)]
-    looked_up = _expression("lookup", _be32(2, 1), _be32(3, 0), text(1, "__map%d"), _be32(4, number))
+    name, ident = text(2, f"__map{number}{_PROCESS}"), _be32(10, number)
+    kind, length = (_TYPE_TARGET[family], 20 if family == "ip6" else 8) if family else (_TYPE_VERDICT, 0)
+    made = head + name + _be32(3, _CHOICES) + _be32(4, _TYPE_INTEGER) + _be32(5, 4) + _be32(6, kind)
+    made += _be32(7, length) + ident + _nested(9, _be32(1, len(elements)))
+    made += attr(13, _NOTED_TARGETS if family else _NOTED)
+    # by its number alone: a name would be looked for among all sets
+    listed = [(_NEWSETELEM, head + _be32(4, number) + part) for part in _lists(elements)]
+    own = text(1, f"__map{number}{_PROCESS}")
+    looked_up = _expression("lookup", _be32(2, 1), _be32(3, register), own, _be32(4, number))
     return [(_NEWSET, made), *listed], looked_up

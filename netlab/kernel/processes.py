@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import shlex
 import signal
+import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from netlab.base.errors import KernelError
+from netlab.kernel import cgroups, syscalls
 from netlab.kernel import netns as namespaces
-from netlab.kernel import syscalls
 
 #: what the child reports when it could not become the program: which step, and why
-_STEPS = ("setsid", "namespace", "log", "directory", "command")
+_STEPS = ("setsid", "log", "namespace", "directory", "command")
 
 
 class Identity(NamedTuple):
@@ -216,7 +218,7 @@ def spawn(
     It leads a session of its own, reads /dev/null and appends what it prints to `log`. env: added to ours.
     pdeathsig: the kernel kills it when the calling *thread* ends, so call from a thread that lives as long as the
     process should. (execve forgets that for set-user-ID programs and those with file capabilities.) It is our child:
-    the caller reaps it. KernelError names the step that failed: namespace, log, directory or command.
+    the caller reaps it. KernelError names the step that failed: log, namespace, directory or command.
 
     This forks, because no posix_spawn attribute and no flag of subprocess asks for a death signal, and an
     intermediate `setpriv` could not see that its parent had died before. For single-threaded callers.
@@ -232,65 +234,171 @@ def begin(
     env: Mapping[str, str] | None = None,
     cwd: Path | str = "/",
     pdeathsig: bool = True,
+    init: bool = False,
+    inside: Identity | None = None,
+    cgroup: str | None = None,
+    sockets: Sequence[int] = (),
+    call: Callable[[list[str]], int] | None = None,
 ) -> Spawning:
-    """The first half of `spawn`: has forked when it returns. Call `confirm` in any case; it closes the report."""
+    """The first half of `spawn`: has forked when it returns. Call `confirm` in any case; it closes the report.
+
+    init: it is the first process of a process namespace of its own; inside: it is in all namespaces of that process,
+    from its mounts to its numbers; cgroup: of which it is a member (`cgroups.join`); sockets: listening ones that it
+    gets by sd_listen_fds(3); call: what to do instead of executing argv, whose first word is then the process's name:
+    nothing is loaded twice, and what both have read they share.
+    """
     fd = namespaces.open_fd(netns) if isinstance(netns, str) else netns
     if isinstance(netns, str) and fd is None:
         raise KernelError(f"there is no network namespace {netns!r}", errno_=errno.ENOENT)
+    machine = None if inside is None else open_pidfd(inside)
+    if inside is not None and machine is None:
+        raise KernelError(f"process {inside.pid}, whose namespaces are meant, has ended", errno_=errno.ESRCH)
     report, reported = os.pipe()
     # until exec a signal for the child would run our handlers, and write to our wakeup descriptor
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            _become(argv, fd, log, {**os.environ, **(env or {})}, cwd, parent if pdeathsig else 0, reported, blocked)
+        with _numbered(init=init, machine=machine):
+            pid = os.fork()
+            if pid == 0:
+                child = _Child(
+                    list(argv), fd, machine, cgroup, log, {**os.environ, **(env or {})}, cwd,
+                    parent if pdeathsig else 0, reported, blocked, tuple(sockets), call,
+                )  # fmt: skip
+                child.become()
     except BaseException:
         os.close(report)
         raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         os.close(reported)
-        if isinstance(netns, str) and fd is not None:
-            os.close(fd)
-    return Spawning(pid, report, argv, {"namespace": netns, "log": log, "directory": cwd, "command": argv[0]})
+        for own in (fd if isinstance(netns, str) else None, machine):
+            if own is not None:
+                os.close(own)
+    subjects = {"namespace": netns or (inside and inside.pid), "log": log, "directory": cwd, "command": argv[0]}
+    return Spawning(pid, report, argv, subjects)
 
 
-def _become(
-    argv: Sequence[str],
-    netns: int | None,
-    log: Path,
-    env: Mapping[str, str],
-    cwd: Path | str,
-    parent: int,
-    reported: int,
-    mask: Collection[int],
-) -> NoReturn:
-    """The child's side of `spawn`; never returns. parent: end with this process, 0 for no one."""
-    step = 0
+@contextlib.contextmanager
+def _numbered(*, init: bool, machine: int | None) -> Iterator[None]:
+    """What is forked in the body is numbered in another process namespace; this process stays where it is."""
+    if not init and machine is None:
+        yield
+        return
+    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.setsid()
-        if parent:
-            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # it died before we asked
-                os._exit(1)
-        step = 1
-        if netns is not None:
-            syscalls.setns(netns)
-        step = 2
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        step = 3
-        os.chdir(cwd)
-        step = 4
-        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            if signal.getsignal(number) is not signal.SIG_DFL:  # Python ignores SIGPIPE, and exec keeps that
-                signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.execvpe(argv[0], list(argv), dict(env))
-    except OSError as e:
-        os.write(reported, bytes([step]) + (e.errno or 0).to_bytes(4, "big"))
+        if machine is None:
+            syscalls.unshare(syscalls.CLONE_NEWPID)
+        else:
+            syscalls.setns(machine, syscalls.CLONE_NEWPID)
+        try:
+            yield
+        finally:
+            syscalls.setns(home, syscalls.CLONE_NEWPID)
     finally:
-        os._exit(127)
+        os.close(home)
+
+
+#: where sd_listen_fds(3) has the first socket; below which nothing else of ours may lie
+_FIRST_SOCKET, _ABOVE_SOCKETS = 3, 64
+#: the namespaces of a node that a process inside it is in, beside that of its number
+MACHINE = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWNET
+
+
+class _Child(NamedTuple):
+    """The child's side of `spawn`. parent: end with this process, 0 for no one."""
+
+    argv: list[str]
+    netns: int | None
+    machine: int | None
+    cgroup: str | None
+    log: Path
+    env: Mapping[str, str]
+    cwd: Path | str
+    parent: int
+    reported: int
+    mask: Collection[int]
+    sockets: tuple[int, ...]
+    call: Callable[[list[str]], int] | None
+
+    def become(self) -> NoReturn:
+        """Never returns."""
+        step, status, report = 0, 127, self.reported
+        try:
+            os.setsid()
+            self._end_with_parent()
+            step = 1
+            output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            step = 2
+            if self.cgroup is not None:
+                cgroups.join(self.cgroup)
+            if self.netns is not None:
+                syscalls.setns(self.netns)
+            if self.machine is not None:
+                syscalls.setns(self.machine, MACHINE)
+            step = 3
+            os.chdir(self.cwd)
+            step = 4
+            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+                if signal.getsignal(number) is not signal.SIG_DFL:  # Python ignores SIGPIPE, and exec keeps that
+                    signal.signal(number, signal.SIG_DFL)
+            report = self._hand_sockets()
+            if self.call is not None:
+                os.close(report)
+                status = self._call()
+            else:
+                signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+                os.execvpe(self.argv[0], self.argv, self._environment())
+        except (OSError, KernelError) as e:
+            errno_ = e.errno_ if isinstance(e, KernelError) else e.errno or 0
+            with contextlib.suppress(OSError):  # closed: then it ran, and has failed by itself
+                os.write(report, bytes([step]) + errno_.to_bytes(4, "big"))
+        finally:
+            os._exit(status)
+
+    def _end_with_parent(self) -> None:
+        if not self.parent:
+            return
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() not in (self.parent, 0):  # it died before we asked; 0: it is of another process namespace
+            os._exit(1)
+
+    def _environment(self) -> dict[str, str]:
+        count = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(self.sockets))} if self.sockets else {}
+        return {**self.env, **count}
+
+    def _hand_sockets(self) -> int:
+        """Sockets to where the protocol has them. Where our report is afterwards."""
+        if not self.sockets:
+            return self.reported
+        report = fcntl.fcntl(self.reported, fcntl.F_DUPFD_CLOEXEC, _ABOVE_SOCKETS)
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ABOVE_SOCKETS) for fd in self.sockets]
+        os.close(self.reported)
+        for i, fd in enumerate(high):
+            os.dup2(fd, _FIRST_SOCKET + i)
+        return report
+
+    def _call(self) -> int:
+        """Do what is to be done in this process, which is no supervisor any more: nothing that it had open is."""
+        syscalls.prctl_name(Path(self.argv[0]).name)
+        signal.set_wakeup_fd(-1)
+        os.closerange(_FIRST_SOCKET + len(self.sockets), os.sysconf("SC_OPEN_MAX"))
+        namespaces.forget_own()
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+        os.environ.clear()
+        os.environ.update(self._environment())
+        sys.argv = self.argv
+        try:
+            assert self.call is not None
+            return self.call(self.argv[1:])
+        except BaseException:  # noqa: BLE001 - nobody else is left to tell it
+            sys.excepthook(*sys.exc_info())
+            return 1
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()

@@ -6,9 +6,11 @@ import ctypes
 import os
 
 CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000  # linux/sched.h
+CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID = 0x04000000, 0x08000000, 0x20000000
 MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED = 0x1000, 0x4000, 1 << 18, 1 << 20  # linux/mount.h
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 MNT_DETACH = 2
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36  # linux/prctl.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_void_p)
@@ -41,6 +43,21 @@ def umount(target: str, flags: int = MNT_DETACH) -> None:
     _checked(_libc.umount2(target.encode(), flags), f"umount {target}")
 
 
+def pivot_root(new: str, old: str) -> None:
+    """pivot_root(2)."""
+    _checked(_libc.pivot_root(new.encode(), old.encode()), f"pivot_root {new}")
+
+
+def sethostname(name: str) -> None:
+    """sethostname(2)."""
+    _checked(_libc.sethostname(name.encode(), len(name.encode())), f"sethostname {name}")
+
+
 def prctl(option: int, value: int) -> None:
     """prctl(2) with one number."""
     _checked(_libc.prctl(option, value, 0, 0, 0), f"prctl({option})")
+
+
+def prctl_name(name: str) -> None:
+    """What this process is called, of which the kernel keeps fifteen bytes."""
+    _checked(_libc.prctl(PR_SET_NAME, name.encode(), 0, 0, 0), "prctl(PR_SET_NAME)")

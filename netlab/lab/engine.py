@@ -14,9 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError, Problem
+from netlab.lab import running
 from netlab.lab.journal import RUN_DIR, Journal, JournalUnreadable, Record
 
 if TYPE_CHECKING:  # `down` is quicker without them
@@ -28,8 +27,6 @@ if TYPE_CHECKING:  # `down` is quicker without them
     from netlab.model.diff import Op
 
 
-#: seconds in which processes that tell have to be ready: an emulated machine takes most of them to start a few
-READY_LIMIT = 120.0
 #: seconds that routing is given to come to rest; how long nothing must have moved when all sessions stand, and if not
 SETTLE_LIMIT, SETTLED_STANDING, SETTLED_OTHERWISE = 5.0, 0.15, 2.0
 #: seconds between two looks at whether they are
@@ -134,15 +131,6 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def _last_words(log: Path) -> str:
-    try:
-        lines = log.read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
-    # what is set in belongs to the line before it
-    return next((line for line in reversed(lines) if line.strip() and not line.startswith(" ")), "")
-
-
 class Engine:
     """Verbs that change labs of one machine. say: how to tell the user something by the way (waiting, cleaning up)."""
 
@@ -216,8 +204,8 @@ class Engine:
             network = time.monotonic() - started
             for file in lab.topology.files if old is None else ():
                 journal.store(file.path, file.content.encode())
-            self._run(journal, record.processes)
-            self._await(journal, record.processes, progress)
+            running.follow(self.machine, journal, record.processes)
+            running.ready(self.machine, journal, record.processes, progress)
         except (NetlabError, KeyboardInterrupt):
             if old is None:
                 # nothing half-done stays behind; what the user sees is why it failed, not how it was swept up
@@ -292,37 +280,6 @@ class Engine:
             for place in topology.places
             for process in place.processes
         ]
-
-    def _run(self, journal: Journal, table: list[dict[str, Any]], *, stopped: Collection[str] = ()) -> None:
-        """Have the lab's programs run: the table is a file, the supervisor follows it. stopped: what is to end."""
-        if table or stopped:
-            # a namespace that was made anew has another number: what ran in the old one starts again
-            numbered = [{**entry, "namespace": self.machine.identity(entry["netns"])} for entry in table]
-            journal.store("processes.json", orjson.dumps({"processes": numbered}))
-            self.machine.start_processes(journal.dir)
-
-    def _await(
-        self, journal: Journal, table: list[dict[str, Any]], progress: Callable[[str, int], None] | None
-    ) -> None:
-        """Until every process that tells has told that it is ready. NetlabError with its last words if it does not."""
-        waiting = [entry["name"] for entry in table if entry.get("notify")]
-        end = time.monotonic() + READY_LIMIT
-        while waiting:
-            if progress:
-                progress("waiting for processes", len(waiting))
-            there = self.machine.processes(journal.dir)
-            waiting = [name for name in waiting if not there.get(name, {}).get("ready")]
-            broken = [name for name in waiting if there.get(name, {}).get("state") == "failed"]
-            if broken or (waiting and time.monotonic() > end):
-                name = (broken or waiting)[0]
-                reason = there.get(name, {}).get("reason")
-                said = _last_words(journal.dir / "log" / f"{name.replace('/', '.')}.log")
-                raise NetlabError(
-                    f"{name} is not ready" + ("" if broken else f" after {READY_LIMIT:g} s")
-                    + "".join(f": {text}" for text in (reason, said) if text)
-                )  # fmt: skip
-            if waiting:
-                time.sleep(_LOOK)
 
     # -- down
 
@@ -399,8 +356,8 @@ class Engine:
             record = self.record(name)
             table = [entry for entry in record.processes if entry["name"] not in without]
             if record.processes:
-                self._run(journal, table, stopped=without)
-                self._await(journal, table, None)
+                running.follow(self.machine, journal, table, stopped=without)
+                running.ready(self.machine, journal, table, None)
 
     def configure(self, name: str, files: Mapping[str, str]) -> list[str]:
         """Have daemons of the lab follow these configurations, by path; returns those that were others before.

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # `down` needs no more of a record than names, and no model t
 
 RUN_DIR = Path("/run/netlab")
 FORMAT = 1
+#: the file that a cluster has in its directory, and a lab has not: both are named from one hat
+CLUSTER = "cluster.json"
 #: seconds to wait for another verb on the same lab before refusing
 LOCK_PATIENCE = 20.0
 
@@ -61,13 +63,13 @@ class JournalUnreadable(NetlabError):
 
 
 class Journal:
-    """The state directory of one lab."""
+    """The state directory of one lab, or of one cluster. kind: which of the two is meant."""
 
-    def __init__(self, name: str, *, run_dir: Path = RUN_DIR) -> None:
-        problem = label_problem(name, what="lab name")
+    def __init__(self, name: str, *, run_dir: Path = RUN_DIR, kind: Literal["lab", "cluster"] = "lab") -> None:
+        problem = label_problem(name, what=f"{kind} name")
         if problem:
             raise ConflictError(problem)
-        self.name = name
+        self.name, self.kind = name, kind
         self.dir = run_dir / name
         self.path = self.dir / "journal.json"
         self._record: Record | None = None
@@ -76,7 +78,8 @@ class Journal:
     # -- reading and writing
 
     def read(self, *, names_only: bool = False) -> Record | None:
-        """The record, or None if the lab is not up. JournalUnreadable, MachineError (no permission).
+        """The record, or None if the lab is not up. ConflictError if that is the name of something else that is up;
+        JournalUnreadable, MachineError (no permission).
 
         names_only: without the claims, which are most of it.
         """
@@ -96,6 +99,11 @@ class Journal:
             raise JournalUnreadable(f"the journal {self.path} cannot be read: {e.strerror}", hint=self._mend()) from e
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise JournalUnreadable(f"the journal {self.path} makes no sense: {e}", hint=self._mend()) from e
+        kind = "cluster" if (self.dir / CLUSTER).exists() else "lab"
+        if kind != self.kind:
+            raise ConflictError(
+                f"{self.name!r} is a {kind} that is up", hint=f"take another name; netlab {kind} … speaks to it"
+            )
         return self._record
 
     def _mend(self) -> str:
@@ -191,11 +199,11 @@ class Journal:
                 if time.monotonic() > end:
                     os.close(fd)
                     raise ConflictError(
-                        f"another netlab command (process {holder}) is working on lab {self.name!r}",
+                        f"another netlab command (process {holder}) is working on {self.kind} {self.name!r}",
                         hint="wait until it has finished, or stop it",
                     ) from None
                 if not told:
-                    waiting(f"waiting for process {holder}, which is working on lab {self.name!r}")
+                    waiting(f"waiting for process {holder}, which is working on {self.kind} {self.name!r}")
                     told = True
                 time.sleep(0.02)
             os.close(fd)
@@ -216,9 +224,12 @@ def _same_file(fd: int, path: Path) -> bool:
     return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
 
-def running(run_dir: Path = RUN_DIR) -> list[str]:
-    """Names of the labs that are up, sorted."""
+def running(run_dir: Path = RUN_DIR, *, kind: Literal["lab", "cluster"] = "lab") -> list[str]:
+    """Names of the labs, or of the clusters, that are up, sorted."""
+    meant = kind == "cluster"
     try:
-        return sorted(d.name for d in run_dir.iterdir() if (d / "journal.json").exists())
+        return sorted(
+            d.name for d in run_dir.iterdir() if (d / "journal.json").exists() and (d / CLUSTER).exists() == meant
+        )
     except OSError:
         return []

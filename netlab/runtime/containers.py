@@ -18,7 +18,7 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import orjson
@@ -31,6 +31,7 @@ from netlab.kernel.processes import Identity
 from netlab.runtime import spec
 from netlab.runtime.images.layers import unpacked
 from netlab.runtime.images.store import Store
+from netlab.runtime.machine import machine
 from netlab.runtime.spec import Container
 
 #: seconds that runc may take; a busy machine has its bad moments
@@ -91,14 +92,20 @@ class Runtime:
         rootfs = directory / "rootfs"
         state: dict[str, Any] = {
             "image": image.name, "labels": dict(container.labels), "log": str(log), "created": time.time(),
-            "stop": image.process.get("StopSignal", "SIGTERM"), "cgroup": f"{self.cgroup}/{name}",
+            "stop": image.process.get("StopSignal", "SIGTERM"),
+            "cgroup": str(PurePosixPath(self.cgroup, container.cgroup, name)),
+            # a pod's group goes with the last of its containers; those above are others' as well, who may be about to
+            # make a group in them
+            "kept": str(PurePosixPath(self.cgroup, container.cgroup).parent) if container.cgroup else "",
+            "tty": container.tty, "stdin": container.stdin,
         }  # fmt: skip
         put(directory / "state.json", orjson.dumps(state))
         mounts.overlay(unpacked(self.images, image), directory / "upper", directory / "work", rootfs)
-        who = spec.user(
-            container.user or image.process.get("User", ""), _text(rootfs / "etc/passwd"), _text(rootfs / "etc/group")
-        )
-        document = spec.document(container, image.process, who=who, rootfs=str(rootfs), cgroup=state["cgroup"])
+        who = spec.identity(container, image.process, _text(rootfs / "etc/passwd"), _text(rootfs / "etc/group"))
+        document = spec.document(
+            container, image.process, who=who, rootfs=str(rootfs), cgroup=state["cgroup"],
+            machine=machine(devices=container.security.privileged),
+        )  # fmt: skip
         put(directory / "config.json", orjson.dumps(document))
         log.parent.mkdir(parents=True, exist_ok=True)
         runc = shutil.which("runc")
@@ -109,15 +116,15 @@ class Runtime:
             "--runtime-arg", f"--root={self.root / 'runc'}", "--bundle", str(directory),
             "--container-pidfile", str(directory / "pid"), "--conmon-pidfile", str(directory / "conmon.pid"),
             "--exit-dir", str(directory / "exit"), "--log-path", f"k8s-file:{log}", "--full-attach",
-            "--socket-dir-path", str(directory),
+            "--socket-dir-path", str(directory), *_conmon_streams(container),
         ]  # fmt: skip
         # a group for conmon and the runc that it starts: who is killed while they are at work leaves them to `remove`
-        monitors = cgroups.make(_monitors(state["cgroup"]))
+        monitors = cgroups.make(self._monitors(name))
         argv = ["sh", "-c", 'echo $$ >"$1" && shift && exec "$@"', "sh", str(monitors / "cgroup.procs"), *argv]
         said = orjson.loads(reported(argv, variable="_OCI_SYNCPIPE", cwd=str(directory), timeout=PATIENCE))
         pid = int(said.get("data", said.get("pid", -1)))
         if pid <= 0:
-            raise KernelError(f"container {name}: {_reason(str(said.get('message', 'runc gave no reason')))}")
+            raise KernelError(f"container {name}: {reason(str(said.get('message', 'runc gave no reason')))}")
         monitor = int(_text(directory / "conmon.pid") or 0)
         for key, number in (("init", pid), ("monitor", monitor)):
             found = processes.identify(number) if number else None
@@ -178,15 +185,47 @@ class Runtime:
             processes.ended(init, seconds)
         return self.status(name)
 
+    # -- what streams are made of (see `netlab.runtime.streams`)
+
+    def exec_argv(self, name: str, argv: Sequence[str], *, tty: bool, pid_file: Path) -> list[str]:
+        """The command that runs one more program in it, with its own standard streams as the program's. NoContainer."""
+        self._state(name)
+        terminal = ["--tty", "--env", "TERM=xterm"] if tty else []
+        return [*self._argv("exec"), "--pid-file", str(pid_file), *terminal, name, *argv]
+
+    def monitor(self, name: str) -> Identity | None:
+        """The process that writes its log, and ends when the last of it is written; None if there is none.
+        NoContainer."""
+        return _identity(self._state(name).get("monitor"))
+
+    def doors(self, name: str) -> tuple[Path, Path, bool, bool]:
+        """conmon's socket for those who attach, the pipe on which it takes orders; whether there is a terminal, and
+        standard input. NoContainer."""
+        state, directory = self._state(name), self._directory(name)
+        return directory / "attach", directory / "ctl", bool(state.get("tty")), bool(state.get("stdin"))
+
     # -- ending
+
+    def pidfd(self, name: str) -> int | None:
+        """A descriptor that is readable from its end on, the caller's to close; None if it does not run."""
+        init = _identity(self._state(name).get("init"))
+        return None if init is None else processes.open_pidfd(init)
+
+    def ask(self, name: str) -> None:
+        """Send its stop signal, and do not wait for what becomes of that."""
+        state = self._state(name)
+        init = _identity(state.get("init"))
+        if init is not None:
+            processes.send(init, _stop_signal(state))
 
     def stop(self, name: str, grace: float) -> Status:
         """Its stop signal, `grace` seconds, KILL. How it ended."""
         state = self._state(name)
         init = _identity(state.get("init"))
         if init is not None:
-            wanted = signal.Signals[state["stop"]] if state["stop"] in signal.Signals.__members__ else signal.SIGTERM
-            if (grace > 0 and processes.send(init, wanted) and not processes.ended(init, grace)) or grace <= 0:
+            if (
+                grace > 0 and processes.send(init, _stop_signal(state)) and not processes.ended(init, grace)
+            ) or grace <= 0:
                 processes.send(init, signal.SIGKILL)
             processes.ended(init, PATIENCE)
         return self.status(name)
@@ -202,7 +241,7 @@ class Runtime:
         if init is not None and processes.send(init, signal.SIGKILL):
             processes.ended(init, PATIENCE)  # runc, which would do the same, looks only ten times a second
         if init is None:  # whoever made it was killed: conmon and runc may still be at work
-            cgroups.kill(_monitors(group), PATIENCE)
+            cgroups.kill(self._monitors(name), PATIENCE)
             cgroups.kill(group, PATIENCE)
         if (self.root / "runc" / name).exists():
             with contextlib.nullcontext() if init else contextlib.suppress(KernelError):
@@ -212,9 +251,9 @@ class Runtime:
             found = _identity(state.get(key))
             if found is not None:
                 processes.ended(found, PATIENCE)
-        for each in (group, _monitors(group)):
+        for each, kept in ((group, state["kept"]), (self._monitors(name), self.cgroup if state["kept"] else "")):
             cgroups.kill(each, PATIENCE)
-            cgroups.remove(each)
+            cgroups.remove(each, kept=kept)
         while mounts.unmount(directory / "rootfs"):
             pass
         shutil.rmtree(directory)
@@ -232,7 +271,11 @@ class Runtime:
                 raise NoContainer(f"there is no container {name}") from None
             # whoever made it was killed before it could be written down: it is listed, so that it can be removed
             found = {"image": "", "labels": {}, "log": "", "created": 0.0, "stop": "SIGTERM"}
-        return {"cgroup": f"{self.cgroup}/{name}", **found}
+        return {"cgroup": f"{self.cgroup}/{name}", "kept": "", **found}
+
+    def _monitors(self, name: str) -> str:
+        """The group of a container's conmon: in no pod's, whose limits it is not to eat into."""
+        return f"{self.cgroup}/{name}.monitor"
 
     def _argv(self, verb: str) -> list[str]:
         return ["runc", f"--root={self.root / 'runc'}", verb]
@@ -240,19 +283,26 @@ class Runtime:
     def _runc(self, verb: str, *args: str) -> None:
         done = run_in(None, [*self._argv(verb), *args], timeout=PATIENCE)
         if done.returncode != 0:
-            raise KernelError(f"container {args[-1]}: {_reason(done.stderr or done.stdout)}")
+            raise KernelError(f"container {args[-1]}: {reason(done.stderr or done.stdout)}")
 
 
-def _monitors(group: str) -> str:
-    """The group of a container's conmon."""
-    return f"{group}.monitor"
+def _conmon_streams(container: Container) -> list[str]:
+    """What conmon is told of standard input and a terminal."""
+    found = ["--terminal"] if container.tty else []
+    if container.stdin:
+        found += ["--stdin"] if container.stdin_once else ["--stdin", "--leave-stdin-open"]
+    return found
+
+
+def _stop_signal(state: dict[str, Any]) -> signal.Signals:
+    return signal.Signals[state["stop"]] if state["stop"] in signal.Signals.__members__ else signal.SIGTERM
 
 
 def _identity(found: Sequence[int] | None) -> Identity | None:
     return None if not found else Identity(*found)
 
 
-def _reason(said: str) -> str:
+def reason(said: str) -> str:
     """What runc has to say, without the frame of its log: the last line that is an error."""
     lines = [line for line in said.strip().splitlines() if line]
     found = next((line for line in reversed(lines) if "level=error" in line), lines[-1] if lines else said)

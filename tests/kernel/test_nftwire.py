@@ -35,6 +35,7 @@ RULES = {
         "ip saddr 10.244.1.2 jump to-mark",
         "ip daddr 10.0.0.1 sctp dport 9 jump to-mark",
         "meta l4proto udp dnat to 10.244.1.2:53",
+        "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.1.2 . 80, 1 : 10.244.2.2 . 8080 }",
         "drop",
     ],
     "ip6": [
@@ -43,6 +44,7 @@ RULES = {
         "ip6 saddr @seen goto to-mark",
         "update @seen { ip6 saddr }",
         "meta l4proto tcp dnat to [fd00:10:244::2]:80",
+        "meta l4proto udp dnat ip6 to numgen random mod 2 map { 0 : fd00:10:244::2 . 53, 1 : fd00:10:244:1::2 . 53 }",
     ],
 }
 
@@ -74,14 +76,14 @@ def ground(family: str) -> list[Op]:
 
 
 def listed(where: int) -> str:
-    return re.sub(r"__map\d+", "__map", run_in(where, ["nft", "-s", "-y", "list", "ruleset"], check=True).stdout)
+    return re.sub(r"__map\w+", "__map", run_in(where, ["nft", "-s", "-y", "list", "ruleset"], check=True).stdout)
 
 
 def dumped(where: int) -> str:
     """What the kernel holds, expression by expression, but for handles and elements, which come in any order."""
     text = run_in(where, ["nft", "--debug=netlink", "list", "ruleset"], check=True).stdout
     text = re.sub(r"(?m)^\telement .*\n", "", text)
-    return re.sub(r"__map\d+", "__map", re.sub(r"(?m)^(ip6? \S+ \S+)( \d+)+ ?$", r"\1", text))
+    return re.sub(r"__map\w+", "__map", re.sub(r"(?m)^(ip6? \S+ \S+)( \d+)+ ?$", r"\1", text))
 
 
 @pytest.mark.parametrize("family", RULES)

@@ -41,6 +41,13 @@ def test_service(net: tuple[Net, Mode], name: str) -> None:
     judge(net, HAND[name])
 
 
+@pytest.mark.parametrize("net", [("bridged", "nft", "nftables")], ids="-".join, indirect=True)
+@pytest.mark.parametrize("name", HAND)
+def test_service_of_many(net: tuple[Net, Mode], name: str) -> None:
+    """As nftables has it where there are thousands of Services."""
+    judge(net, HAND[name], config=ProxyConfig(node="", cluster_cidrs=(CIDR,), choice="direct"))
+
+
 def test_S10_no_detector(net: tuple[Net, Mode]) -> None:
     judge(net, HAND["S1_S7_S8_S9_cluster_ip"], config=ProxyConfig(node="", cluster_cidrs=("fd77::/64",)))
 

@@ -6,8 +6,9 @@ Source: kubernetes plugin/pkg/admission/noderestriction.
 from __future__ import annotations
 
 from netlab.api import status
+from netlab.api.references import references
 from netlab.apiserver.admission import Attributes, Plugin
-from netlab.apiserver.nodes import PREFIX, references
+from netlab.apiserver.nodes import PREFIX
 from netlab.store.protocol import Store
 
 

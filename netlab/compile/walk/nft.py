@@ -54,6 +54,10 @@ class NftEngine:
                 case "ip" | "ip6":
                     side = next(words)
                     text = next(words)
+                    if text == "." and side == "saddr":
+                        if not self._pair(journey, chain, words):
+                            return _NEXT
+                        continue
                     if text == ".":
                         verdict = self._vmap(journey, chain, [f"{side}", *_until(words, "vmap")], next(words))
                         if verdict is None:
@@ -104,8 +108,7 @@ class NftEngine:
                     name, _ = next(words), next(words)
                     journey.memory.note(journey.node, name[1:], journey.packet.src)
                 case "dnat":
-                    next(words)
-                    target = next(words)
+                    target = _target(journey, words)
                     journey.rewrite(target)
                     tell(f"destination {target}")
                     return ACCEPT
@@ -158,6 +161,11 @@ class NftEngine:
             inside = any(address(ip) in network(one.strip()) for one in listed)
         return inside != negated
 
+    def _pair(self, journey: Journey, chain: NftChain, words: Iterator[str]) -> bool:
+        """`ip saddr . ip daddr @set`, from behind the first dot."""
+        _, _, where = (next(words) for _ in range(3))
+        return f"{journey.packet.src} . {journey.packet.dst}" in self._maps[chain.table, where[1:]]
+
     def _vmap(self, journey: Journey, chain: NftChain, parts: list[str], where: str) -> str | None:
         packet = journey.packet
         key = f"{packet.protocol} . {packet.dport}"
@@ -166,6 +174,16 @@ class NftEngine:
         if where.startswith("@"):
             return self._maps[chain.table, where[1:]].get(key)
         return dict(_pairs(where)).get(key)
+
+
+def _target(journey: Journey, words: Iterator[str]) -> str:
+    """`to ADDRESS:PORT`, or `ip to numgen random mod N map { 0 : ADDRESS . PORT, … }`."""
+    if next(words) == "to":
+        return next(words)
+    _, _, _, _, count, _, listed = (next(words) for _ in range(7))
+    chosen = journey.dice.choose([1 / int(count)] * int(count))
+    ip, _, port = dict(_pairs(listed))[str(chosen)].partition(" . ")
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
 def _until(words: Iterator[str], last: str) -> list[str]:

@@ -90,7 +90,7 @@ class Round:
 
 
 class Agent:
-    """One flanneld. waiting: None when it does its work, else what it waits for."""
+    """One flanneld. waiting: None when it does its work, else what it waits for; ready: called when it first does."""
 
     def __init__(
         self,
@@ -99,11 +99,12 @@ class Agent:
         machine: Machine,
         *,
         node: NodeObject | None = None,
+        ready: Callable[[], object] = notify,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.options, self.manager, self.machine = options, manager, machine
-        self.node = node
+        self.node, self._tell_ready = node, ready
         self.now, self.sleep = now, sleep
         self._public: tuple[IPv4Address | None, IPv6Address | None] = (options.public_ip, options.public_ipv6)
         self.figures = Figures()
@@ -293,7 +294,7 @@ class Agent:
             env = subnetenv.SubnetEnv.of(r.config, r.own.subnet, mtu=mtu, masq=masq)
             subnetenv.write(self.options.subnet_file, env)
             self.waiting, r.announced = None, True
-            notify()
+            self._tell_ready()
             log.info("ready: wrote %s", self.options.subnet_file)
 
     # -- the udp backend's data path

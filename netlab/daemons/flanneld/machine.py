@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from netlab.overlay.managers import SubnetManager
 from netlab.overlay.underlay import Underlay
 
 if TYPE_CHECKING:  # each is imported by who needs it: a node with leases in a directory needs no HTTP
+    from netlab.client.rest import RestClient
     from netlab.overlay.managers.kube import KubeManager
     from netlab.overlay.managers.store import LeaseStore
     from netlab.overlay.udp import PathCounters
@@ -98,6 +99,20 @@ async def kube_manager(kube: Kube) -> KubeManager:
             log.warning("waiting for the Kubernetes API: %s", e.message)
             await asyncio.sleep(1)
     return KubeManager(client, node, net_conf=kube.net_config, prefix=kube.annotation_prefix)
+
+
+async def serve_node(options: Options, client: RestClient, node_name: str, *, ready: Callable[[], object]) -> None:
+    """Be the flanneld of a node of Kubernetes until cancelled, beside others in a process; the network stays as it is.
+
+    ready: called when subnet.env is written. options: without `kube`, which would say as whom to ask.
+    """
+    from netlab.overlay.managers.kube import KubeManager
+
+    manager = KubeManager(client, node_name)
+    machine = LinuxMachine(options)
+    held = f"the subnet file {options.subnet_file}"
+    with node.alone("flanneld", options.claims, held=held, hint="give this one a --subnet-file of its own"):
+        await Agent(options, manager, machine, node=manager, ready=ready).run()
 
 
 def manager_of(options: Options) -> SubnetManager:

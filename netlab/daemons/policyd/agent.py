@@ -17,13 +17,12 @@ from functools import partial
 
 from netlab.base.aio import first, in_thread
 from netlab.base.errors import KernelError, MachineError
-from netlab.base.notify import notify
-from netlab.compile.objects import Objects
+from netlab.compile.gathered import Gathered
 from netlab.compile.policies_iptables import PolicyConfig
-from netlab.daemons.manifest_watch import Source, told
 from netlab.daemons.policyd.metrics import Figures
 from netlab.daemons.policyd.options import Options
 from netlab.daemons.policyd.programme import Network, Programme
+from netlab.daemons.sources import Source, Want, told
 from netlab.model.diff import Op
 
 #: seconds after which a refused sync is tried again: at first, and at most
@@ -31,18 +30,26 @@ RETRY, RETRY_MAX = 0.5, 30.0
 log = logging.getLogger("policyd")
 
 
-class Agent:
-    """One policy agent. waiting: None when the kernel holds what the objects say, else what is the matter."""
+def wants(node: str) -> tuple[Want, ...]:
+    """What a policy agent asks an API server for; see the role system:netlab-policyd."""
+    return (Want("NetworkPolicy"), Want("Pod"), Want("Namespace"), Want("Node", fields=f"metadata.name={node}"))
 
-    def __init__(self, options: Options, source: Source, network: Network) -> None:
-        self.options, self.source = options, source
+
+class Agent:
+    """One policy agent. waiting: None when the kernel holds what the objects say, else what is the matter; ready:
+    called when that is so for the first time."""
+
+    def __init__(
+        self, options: Options, source: Source, network: Network, *, ready: Callable[[], object] = lambda: None
+    ) -> None:
+        self.options, self.source, self._tell_ready = options, source, ready
         self.figures = Figures()
         self.waiting: str | None = "the objects have not been read yet"
         config = PolicyConfig(
             node=options.node, hold=options.pod_cidrs, bridged=options.bridged, set_size=options.set_size
         )
         self.programme = Programme(network, config)
-        self._latest: Objects | None = None
+        self._gathered = Gathered()
         self._changed = asyncio.Event()
         self._said: frozenset[str] = frozenset()
         self._ready = False
@@ -53,18 +60,18 @@ class Agent:
 
     async def _follow(self) -> None:
         async with contextlib.aclosing(told(self.source, log)) as changes:
-            async for seen in changes:
-                self._latest = seen.objects
+            async for change in changes:
+                self._gathered.take(change.values)
                 self._changed.set()
 
     async def _work(self) -> None:
         await self._changed.wait()
         retry = RETRY
         while True:
-            objects, self._latest = self._latest, None
-            self._changed.clear()
-            if objects is not None:
-                done = await self._sync(partial(self.programme.follow, objects))
+            began = time.monotonic()
+            if self._changed.is_set():
+                self._changed.clear()
+                done = await self._sync(partial(self.programme.follow, self._gathered.objects()))
             else:
                 done = await self._sync(self.programme.mend, mending=True)
             pause = self.options.resync if done else min(retry, self.options.resync)
@@ -72,6 +79,8 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._changed.wait()
+            # what comes in a burst is one change of the kernel
+            await asyncio.sleep(max(0.0, began + self.options.min_sync_period - time.monotonic()))
 
     async def _sync(self, work: Callable[[], list[Op]], *, mending: bool = False) -> bool:
         """Whether the kernel obeyed."""
@@ -98,7 +107,7 @@ class Agent:
             self.waiting = None
         if not self._ready:
             self._ready = True
-            notify()
+            self._tell_ready()
         return True
 
     def _tell_problems(self) -> None:

@@ -1,20 +1,21 @@
-"""The composition root: this Linux machine, the source of objects, signals, health."""
+"""The composition root: this Linux machine, health, and for a process of its own a source of objects and signals."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from netlab.base.aio import first
+from netlab.base.notify import notify
 from netlab.compile.proxying import Family
 from netlab.daemons import node
 from netlab.daemons.health import Health
-from netlab.daemons.manifest_watch import Folder
-from netlab.daemons.policyd.agent import Agent
+from netlab.daemons.policyd.agent import Agent, wants
 from netlab.daemons.policyd.options import Options
+from netlab.daemons.signals import told, until_told
+from netlab.daemons.sources import Origin, Source, opened
 from netlab.kernel import netns
 from netlab.kernel.apply import DaemonKernel
 from netlab.kernel.iptables import Iptables
@@ -52,33 +53,35 @@ class HereNetwork:
         return found
 
 
-def run(options: Options) -> None:
-    """Be a policy agent until a signal comes. NetlabError when only a person can help."""
-    node.log_to_stderr()
+async def serve(options: Options, source: Source, *, ready: Callable[[], object] = lambda: None) -> None:
+    """Be a policy agent until cancelled, alone in a process or beside others. Pods stay as isolated as they are then.
+
+    ready: called when the kernel holds for the first time what the source says. MachineError, ConflictError.
+    """
     node.enter("policyd", this_machine=options.this_machine)
     network = HereNetwork(options.claims, iptables=options.iptables)
     held = f"the policies of this node ({options.claims})"
     with node.alone("policyd", options.claims, held=held, hint="give this one --claims of its own"):
-        asyncio.run(_run(options, network))
+        agent = Agent(options, source, network, ready=ready)
+        server: asyncio.Server | None = None
+        try:
+            host, port = options.health
+            if port:
+                server = await Health("policyd", lambda: agent.waiting, agent.page).serve(host, port)
+            await agent.run()
+        finally:
+            if server:
+                server.close()
 
 
-async def _run(options: Options, network: HereNetwork) -> None:
-    agent = Agent(options, Folder(options.manifests), network)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+def run(options: Options, origin: Origin) -> None:
+    """Be a process that is a policy agent, until a signal comes. NetlabError when only a person can help."""
+    node.log_to_stderr()
+    asyncio.run(_run(options, origin))
 
-    async def stopped() -> None:
-        await stop.wait()
-        log.info("stopping; pods stay as isolated as they are")
 
-    server: asyncio.Server | None = None
-    try:
-        host, port = options.health
-        if port:
-            server = await Health("policyd", lambda: agent.waiting, agent.page).serve(host, port)
-        await first(agent.run(), stopped())
-    finally:
-        if server:
-            server.close()
+async def _run(options: Options, origin: Origin) -> None:
+    ended = until_told()
+    async with opened(origin, wants(options.node), agent="netlab-policyd") as source:
+        word = "stopping; pods stay as isolated as they are"
+        await first(serve(options, source, ready=notify), told(ended, log, word))

@@ -19,12 +19,12 @@ import orjson
 
 from netlab.base.aio import first, in_thread
 from netlab.base.errors import KernelError, MachineError
-from netlab.base.notify import notify
+from netlab.compile.gathered import Served
 from netlab.compile.objects import Name, Node
 from netlab.compile.proxying import ProxyConfig
 from netlab.compile.rules import families_of, local_ips
 from netlab.daemons.health import Answer
-from netlab.daemons.proxy.feed import Feed, Served
+from netlab.daemons.proxy.feed import Feed
 from netlab.daemons.proxy.healthcheck import JSON, HealthChecks, asked
 from netlab.daemons.proxy.metrics import Figures
 from netlab.daemons.proxy.needs import Machine
@@ -35,8 +35,7 @@ from netlab.daemons.proxy.programme import Programme
 SETTLE = 0.3
 #: seconds after which a refused sync is tried again: at first, and at most (the sync period, if that is less)
 RETRY, RETRY_MAX = 1.0, 30.0
-#: Services from which on nftables chooses among endpoints by rules and not by a map for each Service: the kernel looks
-#: at all maps to name one more
+#: Services from which on nftables has no chain for each endpoint: the kernel walks all chains after each change of one
 MANY = 2000
 #: sync periods without a success after which the proxy is not healthy any more
 OVERDUE = 2
@@ -45,12 +44,15 @@ log = logging.getLogger("proxy")
 
 
 class Agent:
-    """One proxy. waiting: None when the kernel holds what the feed says, else what is the matter."""
+    """One proxy. waiting: None when the kernel holds what the feed says, else what is the matter; ready: called when
+    that is so for the first time."""
 
     def __init__(
-        self, options: Options, feed: Feed, machine: Machine, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, options: Options, feed: Feed, machine: Machine, *, ready: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self.options, self.feed, self.machine, self.clock = options, feed, machine, clock
+        self._ready = ready
         self.figures = Figures()
         self.programme = Programme(machine.network, options.mode)
         self.waiting: str | None = "just started"
@@ -62,6 +64,7 @@ class Agent:
         self._fed, self._wake = asyncio.Event(), asyncio.Event()
         #: whether the configuration is another than the programme's
         self._moved = True
+        self._many = False
         self._succeeded: float | None = None
         self._updated = 0.0
 
@@ -104,6 +107,9 @@ class Agent:
         while True:
             self._wake.clear()
             began = self.clock()
+            if not self._many and len({*self.programme.known, *self._pending}) > MANY:
+                # once they are many they stay so: those who come and go at the limit would have all made anew
+                self._many = self._moved = True
             full = self._moved or began >= full_at
             if await self._sync(full=full):
                 retry = RETRY
@@ -123,7 +129,7 @@ class Agent:
         figures, started = self.figures, time.perf_counter()
         try:
             if self._moved:
-                await self._configure(many=len({*self.programme.known, *changes}) > MANY)
+                await self._configure()
             report = await in_thread(lambda: self.programme.sync(changes, full=full))
         except (KernelError, MachineError) as e:
             self._pending = {**changes, **self._pending}
@@ -156,29 +162,29 @@ class Agent:
         if self.waiting is not None:
             if self._fed.is_set() and self.waiting == "just started":
                 log.info("ready: %d Services, mode %s", len(self.programme.known), self.options.mode)
-                notify()
+                self._ready()
             else:
                 log.info("the kernel obeys again")
             self.waiting = None
 
-    async def _configure(self, *, many: bool) -> None:
+    async def _configure(self) -> None:
         """What the rules depend on beside Services: options, the node, its addresses, and whether there are many."""
         self._moved = False
         try:
             self._ips = local_ips(await in_thread(self.machine.network.read))
-            config = self._config(self._ips, many=many)
+            config = self._config(self._ips)
             await in_thread(self.programme.configure, config, families_of(self._ips))
         except BaseException:
             self._moved = True
             raise
 
-    def _config(self, ips: tuple[str, ...], *, many: bool) -> ProxyConfig:
+    def _config(self, ips: tuple[str, ...]) -> ProxyConfig:
         o, node = self.options, self._node
         return ProxyConfig(
             node=o.node, node_ips=(node.ips if node else ()) or ips, zone=node.zone if node else "",
             cluster_cidrs=o.cluster_cidrs or self._cidrs, masquerade_all=o.masquerade_all,
             node_port_addresses=o.node_port_addresses, localhost_node_ports=o.localhost_node_ports, local_ips=ips,
-            scheduler=o.scheduler, strict_arp=o.strict_arp, choice="rules" if many else "map",
+            scheduler=o.scheduler, strict_arp=o.strict_arp, choice="direct" if self._many else "map",
         )  # fmt: skip
 
     # -- health

@@ -1,21 +1,29 @@
-"""Where a proxy's Services come from, as a protocol, and the first of its sources: manifests on disk."""
+"""What a proxy hears of: Services with their slices, this node, the pods' prefixes; only what changes."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from netlab.base.errors import Problem
-from netlab.compile.objects import EndpointSlice, Name, Node, Objects, Service
-from netlab.compile.rules import completed, guessed_cluster_cidrs
-from netlab.daemons.manifest_watch import Folder
+from netlab.compile.gathered import Gathered, Served
+from netlab.compile.objects import LABEL_HEADLESS, LABEL_PROXY, Name, Node
+from netlab.compile.rules import guessed_cluster_cidrs
+from netlab.daemons.sources import Source, Want, told
 
 log = logging.getLogger("proxy")
 
-#: a Service with its slices
-Served = tuple[Service, tuple[EndpointSlice, ...]]
+
+def wants(node: str) -> tuple[Want, ...]:
+    """What a proxy asks an API server for: of what the role system:node-proxier reads, no more than it needs."""
+    proxied = f"!{LABEL_HEADLESS},!{LABEL_PROXY}"
+    return (
+        Want("Service", labels=proxied),
+        Want("EndpointSlice", labels=proxied),
+        Want("Node", fields=f"metadata.name={node}"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +31,8 @@ class Update:
     """What has changed. The first one is everything.
 
     services: None for one that is gone; node: this node, None if nothing is known of it; cluster_cidrs: the pods'
-    prefixes, as far as the source knows.
+    prefixes, as far as the source knows: of all nodes by manifests, of this node by an API server, since traffic of
+    other nodes' pods to a Service never comes to this node.
     """
 
     services: Mapping[Name, Served | None] = field(default_factory=dict)
@@ -38,35 +47,20 @@ class Feed(Protocol):
         """Everything there is, then each change."""
 
 
-class ManifestFeed:
-    """Manifests. Slices that nobody wrote are made of the pods, as the controller of a cluster would make them."""
+class ServiceFeed:
+    """Services out of a source of objects."""
 
-    def __init__(self, folder: Folder, node: str) -> None:
-        self.folder, self.node = folder, node
-        self._known: dict[Name, Served] = {}
-        self._told: frozenset[Problem] = frozenset()
+    def __init__(self, source: Source, node: str) -> None:
+        self.source, self.node = source, node
 
     async def updates(self) -> AsyncGenerator[Update, None]:
-        """See Feed. InputError if a path is not there."""
-        changes = self.folder.watch()
-        try:
-            async for seen in changes:
-                for problem in seen.problems:
-                    if problem not in self._told:
-                        log.warning("%s; what it was before stays", problem)
-                self._told = frozenset(seen.problems)
-                yield self._update(completed(seen.objects))
-        finally:
-            await changes.aclose()
-
-    def _update(self, objects: Objects) -> Update:
-        slices: dict[Name, list[EndpointSlice]] = {}
-        for one in objects.slices:
-            slices.setdefault((one.namespace, one.service), []).append(one)
-        found = {service.key: (service, tuple(slices.get(service.key, ()))) for service in objects.services}
-        changed: dict[Name, Served | None] = {name: None for name in self._known if name not in found}
-        changed |= {name: served for name, served in found.items() if self._known.get(name) != served}
-        # what is equal stays the same object, by which the compiler knows it
-        self._known = {name: changed.get(name) or self._known[name] for name in found}
-        node = next((n for n in objects.nodes if n.name == self.node), None)
-        return Update(changed, node, guessed_cluster_cidrs(objects))
+        """See Feed. InputError if the source cannot be."""
+        gathered = Gathered(implied=self.source.implied)
+        last: Update | None = None
+        async with contextlib.aclosing(told(self.source, log)) as changes:
+            async for change in changes:
+                services = gathered.take(change.values)
+                update = Update(services, gathered.node(self.node), guessed_cluster_cidrs(gathered.nodes))
+                if last is None or services or (update.node, update.cluster_cidrs) != (last.node, last.cluster_cidrs):
+                    last = update
+                    yield update

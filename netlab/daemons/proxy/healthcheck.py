@@ -13,9 +13,9 @@ from typing import NamedTuple
 import orjson
 
 from netlab.base.errors import MachineError
+from netlab.compile.gathered import Served
 from netlab.compile.objects import Name
 from netlab.daemons.health import Answer, serve
-from netlab.daemons.proxy.feed import Served
 
 log = logging.getLogger("proxy")
 JSON = "application/json"

@@ -1,22 +1,23 @@
-"""The composition root: this Linux machine, the source of Services, signals, health."""
+"""The composition root: this Linux machine, health, and for a process of its own a source of Services and signals."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from pathlib import Path
 
 from netlab.base.aio import first
+from netlab.base.notify import notify
 from netlab.compile.proxying import Family
 from netlab.compile.rules import Mode
 from netlab.daemons import node
 from netlab.daemons.health import Health
-from netlab.daemons.manifest_watch import Folder
 from netlab.daemons.proxy.agent import Agent
-from netlab.daemons.proxy.feed import ManifestFeed
+from netlab.daemons.proxy.feed import ServiceFeed, wants
 from netlab.daemons.proxy.options import Options
+from netlab.daemons.signals import told, until_told
+from netlab.daemons.sources import Origin, Source, opened
 from netlab.kernel import conntrack, netns
 from netlab.kernel.apply import DaemonKernel
 from netlab.kernel.ledger import FileLedger
@@ -78,36 +79,36 @@ class LinuxMachine:
         return node.network_changes()
 
 
-def run(options: Options) -> None:
-    """Be a proxy until a signal comes. NetlabError when only a person can help."""
-    node.log_to_stderr()
+async def serve(options: Options, source: Source, *, ready: Callable[[], object] = lambda: None) -> None:
+    """Be a proxy until cancelled, alone in a process or beside others. The network stays as it is then.
+
+    ready: called when the kernel holds for the first time what the source says. MachineError, ConflictError.
+    """
     machine = LinuxMachine(options)
     held = f"the Services of this node ({options.claims})"
     with node.alone("proxy", options.claims, held=held, hint="give this one --claims of its own"):
-        asyncio.run(_run(options, machine))
+        agent = Agent(options, ServiceFeed(source, options.node), machine, ready=ready)
+        server: asyncio.Server | None = None
+        try:
+            host, port = options.health
+            if port:
+                pages = {"/healthz": agent.healthz, "/livez": agent.livez}
+                health = Health("proxy", lambda: agent.waiting, lambda _names: agent.figures.page(), pages)
+                server = await health.serve(host, port)
+            await agent.run()
+        finally:
+            if server:
+                server.close()
 
 
-async def _run(options: Options, machine: LinuxMachine) -> None:
-    agent = Agent(options, ManifestFeed(Folder(options.manifests), options.node), machine)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+def run(options: Options, origin: Origin) -> None:
+    """Be a process that is a proxy, until a signal comes. NetlabError when only a person can help."""
+    node.log_to_stderr()
+    asyncio.run(_run(options, origin))
 
-    async def stopped() -> None:
-        await stop.wait()
-        log.info("stopping; the network stays as it is")
 
-    def page(_names: Collection[str]) -> bytes:
-        return agent.figures.page()
-
-    server: asyncio.Server | None = None
-    try:
-        host, port = options.health
-        if port:
-            pages = {"/healthz": agent.healthz, "/livez": agent.livez}
-            server = await Health("proxy", lambda: agent.waiting, page, pages).serve(host, port)
-        await first(agent.run(), stopped())
-    finally:
-        if server:
-            server.close()
+async def _run(options: Options, origin: Origin) -> None:
+    ended = until_told()
+    async with opened(origin, wants(options.node), agent="netlab-proxy") as source:
+        word = "stopping; the network stays as it is"
+        await first(serve(options, source, ready=notify), told(ended, log, word))

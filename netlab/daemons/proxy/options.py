@@ -20,7 +20,6 @@ class Options:
     """
 
     node: str
-    manifests: tuple[Path, ...]
     mode: Mode = "iptables"
     cluster_cidrs: tuple[str, ...] = ()
     masquerade_all: bool = False

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from netlab.base.errors import KernelError, MachineError
 from netlab.compile.frontends import LASTING, Frontends, frontends, outdated, stale
+from netlab.compile.gathered import Served
 from netlab.compile.objects import Name
 from netlab.compile.proxier import Step, merged_steps
 from netlab.compile.proxying import Family, ProxyConfig, ports_of
 from netlab.compile.rules import MODES, Mode, Proxiers
 from netlab.compile.tenancy import Tenancy
-from netlab.daemons.proxy.feed import Served
 from netlab.daemons.proxy.needs import Network
 from netlab.model import HostState, Item
 from netlab.model.diff import Op

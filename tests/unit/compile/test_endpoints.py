@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from netlab.compile.endpoints import slices, with_slices
+from netlab.compile.endpoints import slices
 from netlab.compile.objects import (
     ContainerPort,
     Endpoint,
@@ -21,6 +21,7 @@ from netlab.compile.objects import (
 )
 from netlab.compile.parse import one
 from netlab.compile.proxying import Port, ProxyConfig, ports_of
+from netlab.compile.rules import completed
 
 WEB = ServicePort("web", "tcp", 80, 8080)
 BASE = Service("d", "s", "ClusterIP", (WEB,), cluster_ips=("10.96.0.1",), selector={"app": "s"}, uid="u")
@@ -197,5 +198,5 @@ def test_S64_not_proxied(change: dict[str, Any]) -> None:
 def test_S54_S60_manual_slices_stay() -> None:
     manual = EndpointSlice("d", "mine", "s", 4, (), ())
     objects = Objects(services=(BASE,), slices=(manual,), pods=(pod(),))
-    assert with_slices(objects).slices == (manual,)
-    assert len(with_slices(replace(objects, slices=())).slices) == 1
+    assert completed(objects).slices == (manual,)
+    assert len(completed(replace(objects, slices=())).slices) == 1

@@ -35,7 +35,7 @@ def places() -> list[tuple[Place, Client]]:
 
 @pytest.mark.parametrize("cidr", [CIDR, None], ids=["cidr", "no-detector"])
 @pytest.mark.parametrize(
-    ("mode", "choice"), [("iptables", "map"), ("nftables", "map"), ("nftables", "rules")], ids="-".join
+    ("mode", "choice"), [("iptables", "map"), ("nftables", "map"), ("nftables", "direct")], ids="-".join
 )
 def test_services(mode: Mode, choice: Any, cidr: str | None) -> None:
     base: list[dict[str, Any]] = [worlds.node(n) for n in worlds.NODES] + worlds.nine()

@@ -89,10 +89,26 @@ def test_S108_balance_and_affinity() -> None:
     assert sets[f"affinity-{endpoint}"].flags == ("dynamic", "timeout") and duration(10800) == "3h"
 
 
-def test_S108_choice_by_rules() -> None:
-    made = chains(proxier("10.180.0.1", "10.180.0.2", "10.180.0.3", config=replace(CONFIG, choice="rules")))
-    found = [r.partition("goto")[0] for r in made["service-ULMVA6XW-ns1/svc1/tcp/p80"][1:]]
-    assert found == ["numgen random mod 3 0 ", "numgen random mod 2 0 ", ""]
+def test_S108_a_direct_choice_needs_no_chains_of_endpoints() -> None:
+    config, name = replace(CONFIG, choice="direct"), "service-ULMVA6XW-ns1/svc1/tcp/p80"
+    found = chains(proxier("10.180.0.1", "10.180.0.2", config=config))
+    assert found[name][1:] == [
+        "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.180.0.1 . 80, 1 : 10.180.0.2 . 80 }",
+    ]  # fmt: skip
+    assert not [other for other in found if other.startswith("endpoint-")]
+    assert found["masquerading"][0] == "ip saddr . ip daddr @hairpin-connections jump mark-for-masquerade"
+    assert chains(proxier("10.180.0.1", config=config))[name][1:] == ["meta l4proto tcp dnat to 10.180.0.1:80"]
+
+
+def test_S12_who_may_call_himself_by_way_of_this_node() -> None:
+    """Those that are here or may be: what is elsewhere has its own node."""
+    config = replace(CONFIG, choice="direct")
+    made = proxier("10.180.0.1", config=config)
+    assert elements(made, "hairpin-connections") == ["10.180.0.1 . 10.180.0.1"]
+    service = Service("ns1", "svc1", "ClusterIP", (PORT,), cluster_ips=("172.30.0.41",))
+    elsewhere = (Endpoint("10.180.0.1", node="n1"), Endpoint("10.180.0.2", node="n2"))
+    made.put(service.key, service, (EndpointSlice("ns1", "x", "svc1", 4, (SlicePort("p80", "tcp", 80),), elsewhere),))
+    assert elements(made, "hairpin-connections") == ["10.180.0.1 . 10.180.0.1"]
 
 
 def test_S109_localhost_is_not_served() -> None:

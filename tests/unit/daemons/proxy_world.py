@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from netlab.base.errors import KernelError
+from netlab.compile.gathered import Served
 from netlab.compile.objects import Endpoint, EndpointSlice, Name, Service, ServicePort, SlicePort
 from netlab.compile.proxying import Family, ProxyConfig
-from netlab.daemons.proxy.feed import Served
 from netlab.kernel.apply import DaemonKernel
 from netlab.kernel.fake import FakeBackend
 from netlab.kernel.ledger import MemoryLedger

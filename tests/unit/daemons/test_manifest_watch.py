@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from netlab.base.errors import InputError
-from netlab.daemons.manifest_watch import Folder, Seen
+from netlab.compile.gathered import Gathered
+from netlab.compile.objects import Objects
+from netlab.daemons.manifest_watch import Folder
+from netlab.daemons.sources import Change
 
 SERVICE = """\
 kind: Service
@@ -20,6 +23,30 @@ spec: {clusterIP: 10.96.0.NUMBER, ports: [{port: 80}]}
 
 def service(name: str, number: int) -> str:
     return SERVICE.replace("NAME", name).replace("NUMBER", str(number))
+
+
+class Seen:
+    """What somebody knows who has heard all that a folder told."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder, self.gathered = folder, Gathered()
+        self.last = Change({})
+
+    def take(self, change: Change) -> Seen:
+        self.last = change
+        self.gathered.take(change.values)
+        return self
+
+    def look(self) -> Seen:
+        return self.take(self.folder.look())
+
+    @property
+    def objects(self) -> Objects:
+        return self.gathered.objects()
+
+    @property
+    def problems(self) -> list[str]:
+        return [str(problem) for problem in self.last.problems]
 
 
 def names(seen: Seen) -> list[str]:
@@ -39,52 +66,54 @@ def test_what_is_there_in_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(service("a", 1) + "---\n" + service("c", 3))
     (tmp_path / "notes.txt").write_text("no manifest")
     (tmp_path / ".hidden.yaml").write_text(service("h", 9))
-    assert names(Folder([tmp_path]).look()) == ["a", "b", "c"]
-    assert names(Folder([tmp_path / "deep" / "b.yml"]).look()) == ["b"]
+    assert names(Seen(Folder([tmp_path])).look()) == ["a", "b", "c"]
+    assert names(Seen(Folder([tmp_path / "deep" / "b.yml"])).look()) == ["b"]
 
 
 def test_a_mistake_is_told_and_what_was_there_before_stays(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     put(file, service("a", 1) + "---\n" + service("b", 2))
-    folder = Folder([tmp_path])
+    folder = Seen(Folder([tmp_path]))
     assert not folder.look().problems
     put(file, service("a", 1) + "---\n" + service("b", 2).replace("80", "eighty"))
     seen = folder.look()
     assert names(seen) == ["a", "b"] and seen.objects.services[1].ports[0].port == 80
-    assert len(seen.problems) == 1 and "Service b" in seen.problems[0].message
-    assert seen.problems[0].place == f"{file}:7"
+    assert len(seen.problems) == 1 and "Service b" in seen.problems[0]
+    assert seen.problems[0].startswith(f"{file}:7: ")
     put(file, "{")
     seen = folder.look()
-    assert names(seen) == ["a", "b"] and "not valid YAML" in seen.problems[0].message
+    assert names(seen) == ["a", "b"] and "not valid YAML" in seen.problems[0]
     put(file, service("b", 2))
     assert names(folder.look()) == ["b"]
 
 
 def test_what_says_the_same_is_the_same_object(tmp_path: Path) -> None:
     put(tmp_path / "a.yaml", service("a", 1))
-    folder = Folder([tmp_path])
+    folder = Seen(Folder([tmp_path]))
     before = folder.look().objects.services[0]
     put(tmp_path / "a.yaml", "# a remark\n" + service("a", 1) + "---\n" + service("b", 2))
-    assert folder.look().objects.services[0] is before
+    seen = folder.look()
+    assert seen.objects.services[0] is before
+    assert [str(at) for at in seen.last.values] == ["Service default/b"]
 
 
 def test_a_name_that_is_taken_is_told_and_the_first_counts(tmp_path: Path) -> None:
     put(tmp_path / "a.yaml", service("a", 1))
     put(tmp_path / "b.yaml", service("a", 2))
-    seen = Folder([tmp_path]).look()
+    seen = Seen(Folder([tmp_path])).look()
     assert [s.cluster_ips for s in seen.objects.services] == [("10.96.0.1",)]
-    assert "Service default/a is in" in seen.problems[0].message
+    assert "Service default/a is in" in seen.problems[0]
 
 
 def test_a_folder_that_is_lost_does_not_take_its_objects_along(tmp_path: Path) -> None:
     home = tmp_path / "manifests"
     home.mkdir()
     put(home / "a.yaml", service("a", 1))
-    folder = Folder([home])
+    folder = Seen(Folder([home]))
     folder.look()
     home.rename(tmp_path / "elsewhere")
     seen = folder.look()
-    assert names(seen) == ["a"] and "is not there any more" in seen.problems[0].message
+    assert names(seen) == ["a"] and "is not there any more" in seen.problems[0]
     home.mkdir()
     assert names(folder.look()) == []
 
@@ -99,11 +128,12 @@ def test_a_path_that_was_never_there_is_an_error(tmp_path: Path) -> None:
 
 def watching(tmp_path: Path, body: Callable[[Callable[[], Awaitable[Seen]]], Awaitable[None]]) -> None:
     async def run() -> None:
-        changes = Folder([tmp_path]).watch()
+        seen = Seen(Folder([tmp_path]))
+        changes = seen.folder.watch()
 
         async def following() -> Seen:
             async with asyncio.timeout(10):
-                return await anext(changes)
+                return seen.take(await anext(changes))
 
         try:
             await body(following)

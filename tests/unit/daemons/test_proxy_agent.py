@@ -19,9 +19,10 @@ from netlab.compile.objects import Endpoint, EndpointSlice, Node, Service, Servi
 from netlab.compile.rules import Mode
 from netlab.daemons.manifest_watch import Folder
 from netlab.daemons.proxy.agent import Agent
-from netlab.daemons.proxy.feed import ManifestFeed, Update
+from netlab.daemons.proxy.feed import ServiceFeed, Update
 from netlab.daemons.proxy.healthcheck import Asked, HealthChecks, answer, asked
 from netlab.daemons.proxy.options import Options
+from netlab.model import HostState, NftSet
 
 A, B = served("a", "10.244.1.2"), served("b", "10.244.1.3")
 
@@ -35,7 +36,7 @@ class World:
         self.told: asyncio.Queue[Update] = asyncio.Queue()
         self.changed: asyncio.Queue[None] = asyncio.Queue()
         given = {"min_sync_period": 0.0, **options}
-        self.agent = Agent(Options(node="n1", manifests=(), **given), self, self)  # type: ignore[arg-type]
+        self.agent = Agent(Options(node="n1", **given), self, self)  # type: ignore[arg-type]
 
     def need(self, mode: Mode) -> None:
         if self.lacks:
@@ -91,6 +92,29 @@ def test_changes_that_come_at_once_are_one() -> None:
             world.told.put_nowait(Update({name: one}))
         await world.until(lambda: len(world.agent.programme.known) == 3)
         assert world.network.log.count("step") <= 2
+
+    world.running(body)
+
+
+def test_when_services_become_many_they_are_put_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netlab.daemons.proxy.agent.MANY", 1)
+    world = World(mode="nftables")
+
+    def direct() -> bool:
+        names = {
+            item.name for item in world.network.backend.read({"here": HostState()}, everything=True)["here"].all(NftSet)
+        }
+        return "hairpin-connections" in names
+
+    async def body() -> None:
+        world.told.put_nowait(Update(dict([A])))
+        await world.until(lambda: world.agent.waiting is None)
+        assert not direct()
+        world.told.put_nowait(Update(dict([B])))
+        await world.until(direct)
+        world.told.put_nowait(Update({B[0]: None}))
+        await world.until(lambda: len(world.agent.programme.known) == 1)
+        assert direct()
 
     world.running(body)
 
@@ -196,7 +220,7 @@ spec: {clusterIP: 10.96.0.NUMBER, selector: {app: w}, ports: [{port: 80}]}
     other.write_text(text.replace("NAME", "b").replace("NUMBER", "2"))
 
     async def run() -> None:
-        updates = ManifestFeed(Folder([tmp_path]), "n1").updates()
+        updates = ServiceFeed(Folder([tmp_path]), "n1").updates()
         async with asyncio.timeout(10):
             first = await anext(updates)
             assert sorted(first.services) == [("default", "a"), ("default", "b")]

@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from proxy_world import CONFIG, Kernel, served
 
 from netlab.base.errors import KernelError
+from netlab.compile.gathered import Served
 from netlab.compile.objects import Objects
 from netlab.compile.rules import Mode, service_rules
-from netlab.daemons.proxy.feed import Served
 from netlab.daemons.proxy.programme import Programme
 from netlab.model import Chain, HostState
 from netlab.model.diff import Change

@@ -20,6 +20,12 @@ def test_defaults() -> None:
             "name": "a/web",
             "argv": ["x"],
             "netns": None,
+            "inside": None,
+            "cgroup": None,
+            "init": False,
+            "unplug": None,
+            "listen": [],
+            "call": None,
             "restart": "always",
             "env": {},
             "cwd": "/",
@@ -36,6 +42,9 @@ def test_defaults() -> None:
         [{"name": "a", "argv": "x"}],
         [{"name": "a", "argv": ["x"], "restart": "sometimes"}],
         [{"name": "a", "argv": ["x"]}, {"name": "a", "argv": ["y"]}],
+        [{"name": "a", "argv": ["x"], "call": "module"}],
+        [{"name": "a", "argv": ["x"], "inside": "b"}],
+        [{"name": "a", "argv": ["x"], "inside": "a"}],
     ],
 )
 def test_what_is_refused(processes: list[Any]) -> None:

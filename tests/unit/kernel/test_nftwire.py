@@ -21,6 +21,7 @@ UNDERSTOOD = [
     "drop",
     "update @affinity-a { ip saddr }",
     "meta l4proto tcp dnat to 10.244.1.2:80",
+    "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.1.2 . 80, 1 : 10.244.1.3 . 80 }",
 ]  # fmt: skip
 FOREIGN = [
     "masquerade fully-random",

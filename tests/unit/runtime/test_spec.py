@@ -14,7 +14,7 @@ from netlab.runtime import spec
 from netlab.runtime.containers import _reason
 from netlab.runtime.images.reference import Reference
 from netlab.runtime.sandbox import Sandbox
-from netlab.runtime.spec import HOST, Container, Limits, Mount, User
+from netlab.runtime.spec import HOST, Container, Limits, Machine, Mount, User
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:34:w:/var/www:/bin/false\n"
 GROUP = "root:x:0:\nadm:x:4:www-data\nwww-data:x:34:\n"
@@ -22,7 +22,7 @@ PROCESS = {"Entrypoint": ["/start"], "Cmd": ["-v"], "Env": ["PATH=/bin", "A=1"],
 
 
 def told(container: Container, who: User | None = None) -> dict[str, Any]:
-    return spec.document(container, PROCESS, who=who or User(), rootfs="/r", cgroup="/g/c")
+    return spec.document(container, PROCESS, who=who or User(), rootfs="/r", cgroup="/g/c", machine=Machine())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,297 @@
+"""Everything of one node in one process: kubelet, Service proxy, policy agent, the pod network's agent; on the control
+plane the name server, too.
+
+Each part is what its own verb is (`netlab kubelet`, `proxy`, `policyd`, `flanneld`, `dns`), a task of one event loop.
+A part that fails is told in the log and started again, and the others go on; a part that never comes up keeps the agent
+from being ready. The node's network stays as it is when the agent ends, and so do its pods: the next one adopts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from netlab.base.aio import first
+from netlab.base.errors import NetlabError
+from netlab.base.notify import notify
+from netlab.client.informer import Informers
+from netlab.client.kubeconfig import ApiConfig, load
+from netlab.client.rest import ApiUnavailable, RestClient, path
+from netlab.compile.rules import Mode
+from netlab.daemons import dns, kubelet
+from netlab.daemons.api_watch import Followed
+from netlab.daemons.flanneld import options as flanneld
+from netlab.daemons.flanneld.machine import serve_node as serve_flanneld
+from netlab.daemons.policyd import agent as policyd
+from netlab.daemons.policyd.machine import serve as serve_policyd
+from netlab.daemons.policyd.options import Options as PolicydOptions
+from netlab.daemons.proxy import feed as proxy
+from netlab.daemons.proxy.machine import serve as serve_proxy
+from netlab.daemons.proxy.options import Options as ProxyOptions
+from netlab.daemons.signals import told, until_told
+from netlab.daemons.sources import Source, Want
+from netlab.kubelet.serving.access import Access, Who
+from netlab.kubelet.serving.server import Server
+
+#: seconds before a part that has failed is started again: doubling from the first to the last
+RETRY, RETRY_MAX = 0.5, 30.0
+#: seconds between two looks at whether the API server is there
+LOOK = 0.05
+log = logging.getLogger("agent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """node: its name; ips: its addresses, the first of which is told to others; kubeconfig: the API server, and as whom
+    to ask; pki: a directory with kubelet.crt and kubelet.key, to serve with, and ca.crt; cgroup: below which pods are;
+    images: the store; proxy: mode of the Service proxy; pods: the prefixes of all pods; flannel, calico: which network,
+    if any; bridged: whether pods hang on a bridge; dns: the cluster's name server, serve_dns: whether it is here;
+    taints: (key, value, effect) and labels that the node registers with."""
+
+    node: str
+    ips: tuple[str, ...]
+    kubeconfig: Path
+    pki: Path
+    cgroup: str
+    images: Path
+    proxy: Mode = "iptables"
+    pods: tuple[str, ...] = ()
+    flannel: bool = True
+    calico: bool = False
+    bridged: bool = True
+    dns: str = "10.96.0.10"
+    serve_dns: bool = False
+    taints: tuple[tuple[str, str, str], ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Options:
+        """Out of a file."""
+        data: dict[str, Any] = orjson.loads(path.read_bytes())
+        for name in ("kubeconfig", "pki", "images"):
+            data[name] = Path(data[name])
+        for name in ("ips", "pods"):
+            data[name] = tuple(data[name])
+        data["taints"] = tuple((key, value, effect) for key, value, effect in data["taints"])
+        return cls(**data)
+
+
+class Part:
+    """One of the agent's tasks. serve: does the work until it is cancelled, and calls what it is given once it does it;
+    waiting: what keeps it from its work, None when it does it."""
+
+    def __init__(self, name: str, serve: Callable[[Callable[[], object]], Awaitable[None]]) -> None:
+        self.name, self._serve = name, serve
+        self.waiting: str | None = "just started"
+
+    async def run(self, changed: Callable[[], object]) -> None:
+        """Until cancelled. changed: called when `waiting` is another."""
+
+        def ready() -> None:
+            self.waiting = None
+            changed()
+
+        delay, told = RETRY, ""
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await self._serve(ready)
+                why = "it has ended"
+            except NetlabError as e:
+                why = str(e)
+            except Exception as e:
+                why = f"{type(e).__name__}: {e}"
+                log.error("%s", self.name, exc_info=e)
+            if loop.time() - began > RETRY_MAX:
+                delay = RETRY
+            if why != told:
+                log.error("%s: %s; trying again", self.name, why)
+            self.waiting = told = why
+            changed()
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, RETRY_MAX)
+
+
+def parts(options: Options) -> list[Part]:
+    """What a node with these options runs."""
+    config = load(options.kubeconfig)
+    found = [Part("kubelet", partial(_kubelet, options, config))]
+    if options.flannel:
+        found.append(Part("flanneld", partial(_flanneld, options, config)))
+    if options.calico:
+        found.append(Part("calico", partial(_calico, options)))
+    found.append(Part("proxy", partial(_proxy, options, config)))
+    found.append(Part("policyd", partial(_policyd, options, config)))
+    if options.serve_dns:
+        found.append(Part("dns", partial(_dns, options, config)))
+    return found
+
+
+@asynccontextmanager
+async def _client(config: ApiConfig, name: str) -> AsyncIterator[RestClient]:
+    client = RestClient(config, user_agent=f"netlab-{name}")
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+Ready = Callable[[], object]
+
+
+async def _kubelet(options: Options, config: ApiConfig, ready: Ready) -> None:
+    given = kubelet.Options(
+        kubeconfig=options.kubeconfig, node=options.node, ips=tuple(map(ip_address, options.ips)),
+        dns=(ip_address(options.dns),), images=options.images, cgroup=options.cgroup, labels=options.labels,
+        this_machine=True,
+        taints=[{"key": key, "value": value, "effect": effect} for key, value, effect in options.taints],
+    )  # fmt: skip
+    async with _client(config, "kubelet") as client:
+        running = kubelet.kubelet_of(client, given)
+        pki = options.pki
+        server = Server(
+            running.doors, Access(partial(_may, client)), cert=pki / "kubelet.crt", key=pki / "kubelet.key",
+            client_ca=pki / "ca.crt",
+        )  # fmt: skip
+
+        async def tell() -> None:
+            await running.ready.wait()
+            ready()
+            await asyncio.Event().wait()
+
+        try:
+            await server.start(options.ips)
+            await first(running.run(), tell())
+        finally:
+            await server.aclose()
+
+
+async def _may(client: RestClient, who: Who, verb: str, part: str) -> bool:
+    """Whether somebody may reach this node so (SubjectAccessReview)."""
+    asked = {"verb": verb, "resource": "nodes", "subresource": part}
+    review = {"spec": {"user": who.name, "groups": list(who.groups), "resourceAttributes": asked}}
+    answer = await client.create(path("authorization.k8s.io/v1", "subjectaccessreviews"), review)
+    return bool(answer["status"].get("allowed"))
+
+
+async def _flanneld(options: Options, config: ApiConfig, ready: Ready) -> None:
+    public = {ip.version: ip for ip in map(ip_address, options.ips)}
+    ipv4, ipv6 = public.get(4), public.get(6)
+    assert not isinstance(ipv4, IPv6Address) and not isinstance(ipv6, IPv4Address)
+    given = flanneld.Options(iface=("eth0",), public_ip=ipv4, public_ipv6=ipv6, ip_masq=True, this_machine=True)
+    async with _client(config, "flanneld") as client:
+        await serve_flanneld(given, client, options.node, ready=ready)
+
+
+async def _calico(options: Options, ready: Ready) -> None:
+    # a speaker and all that it needs: for those who have one
+    from netlab.daemons import caliconode
+
+    await caliconode.serve(caliconode.Options(node=options.node), ready=ready)
+
+
+@asynccontextmanager
+async def _source(config: ApiConfig, name: str, wants: Iterable[Want]) -> AsyncIterator[Source]:
+    async with _client(config, name) as client:
+        informers = Informers(client)
+        try:
+            yield Followed(informers, wants)
+        finally:
+            await informers.aclose()
+
+
+async def _proxy(options: Options, config: ApiConfig, ready: Ready) -> None:
+    given = ProxyOptions(node=options.node, mode=options.proxy, cluster_cidrs=options.pods, this_machine=True)
+    async with _source(config, "proxy", proxy.wants(options.node)) as source:
+        await serve_proxy(given, source, ready=ready)
+
+
+async def _policyd(options: Options, config: ApiConfig, ready: Ready) -> None:
+    given = PolicydOptions(node=options.node, bridged=options.bridged, this_machine=True)
+    async with _source(config, "policyd", policyd.wants(options.node)) as source:
+        await serve_policyd(given, source, ready=ready)
+
+
+async def _dns(options: Options, config: ApiConfig, ready: Ready) -> None:
+    # of the node, and not of its loopback: that is where another resolver of the machine may answer
+    given = dns.Options(addresses=options.ips)
+    async with _source(config, "dns", dns.wants(given.zone)) as source:
+        await dns.serve(given, source, ready=ready)
+
+
+async def _server(config: ApiConfig) -> None:
+    """Until the API server answers. ApiError if it does not know us."""
+    said = False
+    async with _client(config, "agent") as client:
+        while True:
+            try:
+                await client.get("/version")
+                return
+            except ApiUnavailable as e:
+                if not said:
+                    log.info("waiting for the API server: %s", e.message)
+                    said = True
+            await asyncio.sleep(LOOK)
+
+
+async def serve(options: Options) -> None:
+    """Be the node's agent until a signal comes."""
+    # the parts tell when they are ready, each by itself: we do so when all are
+    listener = os.environ.pop("NOTIFY_SOCKET", "")
+    ended, changed = until_told(), asyncio.Event()
+    running = parts(options)
+
+    async def work() -> None:
+        # one that waits, where each part would try again in its own time
+        await _server(load(options.kubeconfig))
+        await first(tell(), *(part.run(changed.set) for part in running))
+
+    async def tell() -> None:
+        while any(part.waiting is not None for part in running):
+            await changed.wait()
+            changed.clear()
+        log.info("ready: %s", ", ".join(part.name for part in running))
+        if listener:
+            os.environ["NOTIFY_SOCKET"] = listener
+            notify()
+            del os.environ["NOTIFY_SOCKET"]
+        await asyncio.Event().wait()
+
+    word = "stopping; pods and network stay as they are"
+    await first(told(ended, log, word), work())
+
+
+def run(options: Options) -> None:
+    """Be it, in this process."""
+    import uvloop
+
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )  # fmt: skip
+    gc.set_threshold(20_000, 20, 20)
+    # a BGP speaker is asyncio's own: it asks its transports for what uvloop's do not have
+    (asyncio.run if options.calico else uvloop.run)(serve(options))
+
+
+def main(argv: list[str]) -> int:
+    """FILE: with the options, as JSON. What a supervisor forks instead of starting Python once more."""
+    try:
+        run(Options.read(Path(argv[0])))
+    except NetlabError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return e.exit_status
+    return 0

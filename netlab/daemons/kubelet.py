@@ -1,0 +1,206 @@
+"""Composition root of the kubelet: a runtime, a network, an API server, and the pods of one node."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+import netlab
+from netlab.api import MAJOR, MINOR, PATCH, Json
+from netlab.base.addresses import Address
+from netlab.base.aio import first
+from netlab.base.errors import MachineError
+from netlab.base.notify import notify
+from netlab.client.kubeconfig import load
+from netlab.client.resources import Resource
+from netlab.client.rest import RestClient
+from netlab.cni.machine import HOST
+from netlab.compile.rules import local_ips
+from netlab.daemons.cni import KernelMachine, runner
+from netlab.daemons.health import Health
+from netlab.daemons.node import enter, log_to_stderr
+from netlab.daemons.podnetwork import PodNetwork
+from netlab.daemons.signals import until_told
+from netlab.kernel import host, netns
+from netlab.kubelet.kubelet import Kubelet
+from netlab.kubelet.making import Making, NodeFacts
+from netlab.kubelet.making.world import Tell
+from netlab.kubelet.node import Machine, Moment
+from netlab.kubelet.serving.access import Access, Who
+from netlab.kubelet.serving.server import Server
+from netlab.kubelet.world import ApiWorld
+from netlab.runtime.containers import Runtime
+from netlab.runtime.images.store import Store
+
+log = logging.getLogger("kubelet")
+
+AGENT = "netlab-kubelet"
+REVIEWS = Resource("authorization.k8s.io/v1", "subjectaccessreviews")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """kubeconfig: as whom to ask which API server; root: of volumes and records; runtime: of containers; images: the
+    store; cni: the directory of network configurations; cni_root: below which plugins keep their state; ips: of the
+    node, found if none; cgroup: below which all containers' groups are; cert, key, client_ca: of the server that the
+    API server asks at `port`, which there is with all three; pull: whether images may be fetched; health: where
+    /healthz answers, None for nowhere."""
+
+    kubeconfig: Path
+    node: str
+    root: Path = Path("/var/lib/kubelet")
+    runtime: Path = Path("/var/lib/netlab")
+    images: Path = Path("/var/lib/netlab/images")
+    logs: Path = Path("/var/log/pods")
+    cni: Path = Path("/etc/cni/net.d")
+    cni_root: Path = Path("/")
+    ips: tuple[Address, ...] = ()
+    dns: tuple[Address, ...] = ()
+    domain: str = "cluster.local"
+    cgroup: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: Sequence[Json] = ()
+    max_pods: int = 110
+    port: int = 10250
+    cert: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+    pull: bool = False
+    insecure: bool = False
+    health: tuple[str, int] | None = None
+    this_machine: bool = False
+
+
+def own_ips(options: Options) -> tuple[Address, ...]:
+    """The node's addresses: as they are given, else the first of each family that is global. MachineError."""
+    if options.ips:
+        return options.ips
+    state = KernelMachine(root=options.cni_root).see(HOST)
+    found = [ip_address(text) for text in (local_ips(state) if state else ())]
+    usable = [ip for ip in found if not ip.is_loopback and not ip.is_link_local]
+    chosen = [next((ip for ip in usable if ip.version == version), None) for version in (4, 6)]
+    if not any(chosen):
+        raise MachineError("this node has no address", hint="give it one, or say --node-ip")
+    return tuple(ip for ip in chosen if ip is not None)
+
+
+def machine_of(options: Options) -> Machine:
+    """What this machine is and has."""
+    options.root.mkdir(parents=True, exist_ok=True)
+    info = {
+        **host.info(), "kubeletVersion": f"v{MAJOR}.{MINOR}.{PATCH}+netlab", "kubeProxyVersion": "",
+        "containerRuntimeVersion": f"netlab://{netlab.__version__}",
+    }  # fmt: skip
+    return Machine(
+        name=options.node, ips=[str(ip) for ip in options.ips], cpus=host.cpus(), memory=host.memory().total,
+        storage=host.storage(options.root).total, pods=options.max_pods, port=options.port, info=info,
+        labels=options.labels, taints=options.taints,
+    )  # fmt: skip
+
+
+def kubelet_of(client: RestClient, options: Options) -> Kubelet:
+    """The kubelet of a node, to be run in the caller's event loop. The calling thread is in the node's namespaces."""
+    options = replace(options, ips=own_ips(options))
+    machine, store = machine_of(options), Store(options.images)
+    network = PodNetwork(options.root, runner(root=options.cni_root), options.cni)
+
+    facts = NodeFacts(
+        name=options.node, ips=options.ips, allocatable=machine.allocatable, memory=machine.memory, dns=options.dns,
+        domain=options.domain,
+    )  # fmt: skip
+
+    def making(world: ApiWorld, tell: Tell) -> Making:
+        return Making(options.root, world, facts, tell=tell)
+
+    def moment() -> Moment:
+        images = [
+            ((image.name, f"{image.name.rpartition(':')[0]}@{image.digest}"), image.size) for image in store.all()
+        ]
+        return Moment(network=network.problem(), images=images)
+
+    cgroup = options.cgroup or f"/netlab.{options.node}"
+    return Kubelet(
+        client, Runtime(options.runtime, store, cgroup=cgroup), network, machine, making, ips=options.ips,
+        logs=options.logs, moment=moment, pulls=options.pull, insecure=options.insecure,
+    )  # fmt: skip
+
+
+def server_of(kubelet: Kubelet, client: RestClient, options: Options) -> Server | None:
+    """What answers the API server on `options.port`; None without certificates."""
+    if options.cert is None or options.key is None or options.client_ca is None:
+        return None
+
+    async def review(who: Who, verb: str, part: str) -> bool:
+        attributes = {"verb": verb, "resource": "nodes", "subresource": part, "name": options.node}
+        spec = {"user": who.name, "groups": list(who.groups), "resourceAttributes": attributes}
+        answer = await client.create(REVIEWS.path(), {"spec": spec})
+        return bool(answer["status"].get("allowed"))
+
+    return Server(kubelet.doors, Access(review), cert=options.cert, key=options.key, client_ca=options.client_ca)
+
+
+class _Figures(Collector):
+    def __init__(self, kubelet: Kubelet) -> None:
+        self._kubelet = kubelet
+
+    def collect(self) -> list[Metric]:
+        found = GaugeMetricFamily("kubelet_active_pods", "Pods that have a worker")
+        found.add_metric([], len(self._kubelet.workers))
+        return [found]
+
+
+def health(kubelet: Kubelet) -> Health:
+    """Readiness and figures."""
+    registry = CollectorRegistry()
+    registry.register(_Figures(kubelet))
+
+    def page(_: Collection[str]) -> bytes:
+        return generate_latest(registry)
+
+    return Health("kubelet", kubelet.why_not_ready, page)
+
+
+async def _main(options: Options) -> None:
+    ended = until_told()
+    client = RestClient(load(options.kubeconfig), user_agent=AGENT)
+    kubelet = kubelet_of(client, options)
+    server = None if options.health is None else await health(kubelet).serve(*options.health)
+    streams = server_of(kubelet, client, options)
+    if streams is not None:
+        await streams.start(["0.0.0.0"], options.port)
+
+    async def told() -> None:
+        await ended.wait()
+        notify("STOPPING=1")
+
+    async def ready() -> None:
+        await kubelet.ready.wait()
+        notify("READY=1")
+        await asyncio.Event().wait()
+
+    try:
+        await first(told(), ready(), kubelet.run())
+    finally:
+        if server is not None:
+            server.close()
+        if streams is not None:
+            await streams.aclose()
+        await client.aclose()
+
+
+def run(options: Options) -> None:
+    """Be the kubelet until a signal; pods go on. InputError, MachineError."""
+    import uvloop
+
+    enter("kubelet", this_machine=options.this_machine)
+    netns.own()
+    log_to_stderr()
+    uvloop.run(_main(options))

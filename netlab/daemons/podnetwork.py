@@ -1,0 +1,116 @@
+"""The network of a node's pods: a named namespace for each, wired by the CNI network that /etc/cni/net.d has.
+
+    ROOT/networks/ID    what was asked for, written before anything is made: by it all is taken away again
+
+Our plugins run in this process, one pod at a time: they take milliseconds, and two would wait for the same locks.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from netlab.api import Json
+from netlab.base import lockedfiles
+from netlab.base.addresses import Address
+from netlab.base.errors import NetlabError
+from netlab.cni.config import Attachment, NetworkList, load, parse
+from netlab.cni.runner import Runner
+from netlab.kernel import netns
+from netlab.kubelet import pods
+from netlab.kubelet.needs import NetworkError
+
+_LOOPBACK = parse({"cniVersion": "1.0.0", "name": "cni-loopback", "plugins": [{"type": "loopback"}]})
+
+
+class PodNetwork:
+    """See `kubelet.needs.Network`. config: the directory of network configurations."""
+
+    def __init__(self, root: Path, runner: Runner, config: Path) -> None:
+        self._records, self._runner, self._config = root / "networks", runner, config
+        self._lock = threading.Lock()
+
+    def problem(self) -> str | None:
+        """Why no pod can be wired."""
+        try:
+            load(self._config)
+        except NetlabError as e:
+            return (
+                "cni plugin not initialized"
+                if not self._config.is_dir() or "has no network" in e.message
+                else e.message
+            )
+        return None
+
+    def known(self) -> set[str]:
+        """The sandboxes of which there may be something left."""
+        if not self._records.is_dir():
+            return set()
+        return {path.name for path in self._records.iterdir() if not path.name.startswith(".")}
+
+    def attach(self, pod: Json, id: str) -> tuple[str, Sequence[Address]]:
+        """A namespace that is wired."""
+        try:
+            network = load(self._config)
+            name = _name(id)
+            document = {"cniVersion": network.version, "name": network.name, "plugins": list(network.plugins)}
+            lockedfiles.put(self._records / id, orjson.dumps({"pod": pods.shown(pod), "network": document}))
+            netns.prepare()
+            os.close(netns.create(name))
+            path = str(netns.path(name))
+            with self._lock:
+                self._runner.add(_LOOPBACK, Attachment(container_id=id, netns=path, ifname="lo"))
+                result = self._runner.add(network, _attachment(pod, id, path))
+        except NetlabError as e:
+            raise NetworkError(e.message, hint=e.hint) from e
+        return path, result.inside()
+
+    def detach(self, id: str) -> None:
+        """Nothing is left of it."""
+        record = self._records / id
+        network = self._recorded(record)
+        if network is None:
+            return
+        name = _name(id)
+        path = str(netns.path(name)) if netns.inode(name) is not None else ""
+        try:
+            with self._lock:
+                self._runner.delete(network, Attachment(container_id=id, netns=path))
+                self._runner.delete(_LOOPBACK, Attachment(container_id=id, netns=path, ifname="lo"))
+            netns.delete(name)
+        except NetlabError as e:
+            raise NetworkError(e.message, hint=e.hint) from e
+        record.unlink(missing_ok=True)
+
+    def _recorded(self, record: Path) -> NetworkList | None:
+        try:
+            document: dict[str, Any] = orjson.loads(record.read_bytes())
+        except FileNotFoundError:
+            return None
+        return parse(document["network"], str(record))
+
+
+def _name(id: str) -> str:
+    return f"cni-{id}"
+
+
+def _attachment(pod: Json, id: str, path: str) -> Attachment:
+    meta = pod["metadata"]
+    args = {
+        "IgnoreUnknown": "1", "K8S_POD_NAMESPACE": meta.get("namespace", ""), "K8S_POD_NAME": meta["name"],
+        "K8S_POD_INFRA_CONTAINER_ID": id, "K8S_POD_UID": meta["uid"],
+    }  # fmt: skip
+    ports = [
+        {
+            "hostPort": port["hostPort"], "containerPort": port["containerPort"],
+            "protocol": str(port.get("protocol") or "TCP").lower(),
+            **({"hostIP": port["hostIP"]} if port.get("hostIP") else {}),
+        }
+        for spec in pods.specs(pod) for port in spec.container.get("ports") or () if port.get("hostPort")
+    ]  # fmt: skip
+    return Attachment(container_id=id, netns=path, args=args, capabilities={"portMappings": ports} if ports else {})

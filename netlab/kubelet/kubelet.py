@@ -1,0 +1,198 @@
+"""The kubelet of one node: the pods that are given to it have a worker each, and the node is told of.
+
+What ran before it began is found in the runtime and goes on; what nobody knows any more is ended and taken away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from netlab.api import Json
+from netlab.base.addresses import Address
+from netlab.base.aio import first, in_thread
+from netlab.client.informer import Informers, Interest
+from netlab.client.recorder import Correlator, Recorder
+from netlab.client.resources import Resource, key_of
+from netlab.client.rest import Object, RestClient
+from netlab.kubelet import pods
+from netlab.kubelet.admitting import REJECTED, refusal
+from netlab.kubelet.doors import Doors
+from netlab.kubelet.engine import Engine, by_pod, pod_of
+from netlab.kubelet.events import Events
+from netlab.kubelet.handlers import Asker
+from netlab.kubelet.imaging import Images
+from netlab.kubelet.making.world import Tell
+from netlab.kubelet.needs import Clock, Making, Network
+from netlab.kubelet.node import Machine, Moment
+from netlab.kubelet.registering import NODES, Registration
+from netlab.kubelet.tools import Tools
+from netlab.kubelet.worker import Worker
+from netlab.kubelet.world import ApiWorld
+from netlab.runtime.containers import Runtime, Status
+
+log = logging.getLogger("kubelet")
+
+#: seconds between two looks at volumes whose content ages (tokens)
+REFRESH = 60.0
+
+
+class Kubelet:
+    """making: of the world, what makes pods; moment: how the node does; logs: below which containers write."""
+
+    def __init__(
+        self, client: RestClient, runtime: Runtime, network: Network, machine: Machine,
+        making: Callable[[ApiWorld, Tell], Making], *, ips: Sequence[Address], logs: Path,
+        moment: Callable[[], Moment], clock: Clock | None = None, pulls: bool = False, insecure: bool = False,
+    ) -> None:  # fmt: skip
+        self.client, self.runtime, self.machine = client, runtime, machine
+        self._clock = clock or Clock()
+        self._informers = Informers(client)
+        self._recorder = Recorder(client, Correlator("kubelet", machine.name, host=machine.name))
+        self.world = ApiWorld(client, self._informers, self._changed)
+        self._engine = Engine(runtime)
+        self._asker = Asker(self._engine.run)
+        says = Events(self._recorder)
+
+        def warn(pod: Json, reason: str, message: str) -> None:
+            says(pod, reason, message, warning=True)
+
+        self.tools = Tools(
+            client=client, engine=self._engine, making=making(self.world, warn), network=network, asker=self._asker,
+            images=Images(runtime.images, self._clock, pulls=pulls, insecure=insecure), says=says, host_ips=tuple(ips),
+            logs=logs, clock=self._clock, follow=self.world.follow,
+        )  # fmt: skip
+
+        async def now() -> Moment:
+            return await in_thread(moment)
+
+        self.registration = Registration(client, machine, now, says, self._clock)
+        self._pods = self._informers.of(
+            Interest(Resource("v1", "pods"), field_selector=f"spec.nodeName={machine.name}")
+        )
+        self._nodes = self._informers.of(Interest(NODES, field_selector=f"metadata.name={machine.name}"))
+        self.workers: dict[str, Worker] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._found: dict[str, list[Status]] = {}
+        self._adopted = False
+        self.ready = asyncio.Event()
+        #: for the server that others ask
+        self.doors = Doors(machine.name, runtime, lambda: self.workers.values())
+
+    def why_not_ready(self) -> str | None:
+        """None once the pods of the node are known."""
+        return None if self.ready.is_set() else "the pods of this node are not known yet"
+
+    # -- the whole
+
+    async def run(self) -> None:
+        """Work until cancelled; the containers go on. What a bug raises is raised."""
+        try:
+            self._found = by_pod(await self._engine.all())
+            self._nodes.add_handler(self._node)
+            self._informers.start()
+            await first(
+                self._informers.failure(), self._recorder.run(), self.registration.run(), self._serve(), self._age()
+            )
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await self._informers.aclose()
+            await self._asker.aclose()
+            self._engine.close()
+
+    async def _serve(self) -> None:
+        await self.registration.registered.wait()
+        await self._informers.wait([self._pods.interest])
+        for pod in sorted(self._pods.store, key=lambda p: (p["metadata"].get("creationTimestamp", ""), key_of(p))):
+            self._pod(None, pod)
+        for statuses in list(self._found.values()):
+            worker = self._work(pod_of(statuses[0]), statuses)
+            worker.remove()
+        self._found.clear()
+        await self._tidy()
+        self._pods.add_handler(self._pod)
+        self._adopted = True
+        self.ready.set()
+        log.info("the kubelet of %s runs %d pods", self.machine.name, len(self.workers))
+        await asyncio.Event().wait()
+
+    async def _tidy(self) -> None:
+        """What is left of pods and sandboxes that nobody knows."""
+        making, network = self.tools.making, self.tools.network
+        for uid in await in_thread(making.known):
+            if uid not in self.workers:
+                await in_thread(making.release, uid)
+        boxes = {id for worker in self.workers.values() for id in worker.boxes}
+        for id in await in_thread(network.known):
+            if id not in boxes:
+                await in_thread(network.detach, id)
+
+    async def _age(self) -> None:
+        while True:
+            await self._clock.sleep(REFRESH)
+            for worker in list(self.workers.values()):
+                await worker.refresh()
+
+    # -- pods
+
+    def _node(self, old: Object | None, new: Object | None) -> None:
+        if new is not None:
+            self.registration.seen(new)
+
+    def _pod(self, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            if old is not None and (worker := self.workers.get(pods.uid(old))) is not None:
+                worker.remove()
+            return
+        if pods.mirror(new):
+            return
+        worker = self.workers.get(pods.uid(new))
+        if worker is not None:
+            worker.update(new)
+            return
+        statuses = self._found.pop(pods.uid(new), [])
+        rejected = None
+        if not pods.terminal(pods.phase(new)) and not any(s.state == "running" for s in statuses):
+            rejected = self._refusal(new)
+        self._work(new, statuses, rejected)
+
+    def _refusal(self, pod: Json) -> tuple[str, str] | None:
+        others = [
+            w.pod for w in self.workers.values() if w.pod["spec"] and not pods.terminal(w.status.get("phase", ""))
+        ]
+        found = refusal(pod, self.registration.node, others)
+        if found is None:
+            return None
+        reason, told = found
+        self.tools.says(pod, reason, told, warning=True)
+        return reason, REJECTED + told
+
+    def _work(self, pod: Json, statuses: Sequence[Status], rejected: tuple[str, str] | None = None) -> Worker:
+        uid = pods.uid(pod)
+        worker = self.workers[uid] = Worker(self.tools, pod, statuses=statuses, rejected=rejected)
+        task = self._tasks[uid] = asyncio.create_task(worker.run(), name=f"pod {pods.shown(pod)}")
+        task.add_done_callback(lambda task: self._ended(uid, task))
+        return worker
+
+    def _ended(self, uid: str, task: asyncio.Task[None]) -> None:
+        self.workers.pop(uid, None)
+        self._tasks.pop(uid, None)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            log.error("the worker of pod %s ended by a bug", uid, exc_info=error)
+            return
+        forgetting = asyncio.ensure_future(self.world.forget(uid))
+        self._tasks[f"forget {uid}"] = forgetting
+        forgetting.add_done_callback(lambda _: self._tasks.pop(f"forget {uid}", None))
+
+    def _changed(self, uids: Iterable[str]) -> None:
+        """Something that these pods refer to is another now."""
+        for uid in uids:
+            worker = self.workers.get(uid)
+            if worker is not None:
+                worker.changed()

@@ -1,0 +1,196 @@
+"""A cluster by the commands that a person types: nodes made of namespaces, pods on them, and the machine afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from patience import patience
+
+ROOT = Path(__file__).parents[2]
+#: no two runs of the tests share it
+NAME = f"ct{os.getpid()}"
+NODES = ["control-plane", "node1", "node2"]
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: nodes are made of namespaces"),
+    pytest.mark.not_in_vm("starts Python by the dozen; the parts that a kernel has a share in have tests of their own"),
+]
+
+
+def netlab(*words: str, status: int = 0) -> str:
+    argv = [sys.executable, "-m", "netlab.cli.main", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=patience(300))
+    assert done.returncode == status, (words, done.returncode, done.stdout[-2000:], done.stderr[-2000:], logs())
+    return done.stdout
+
+
+def logs() -> str:
+    """The last of what the cluster's processes have said, for who has to find out what is the matter."""
+    files = sorted(Path(f"/run/netlab/{NAME}/log").glob("*.log"))
+    return "\n".join(f"== {file.name}\n{file.read_text(errors='replace')[-1500:]}" for file in files)
+
+
+def snapshot() -> str:
+    return subprocess.run([ROOT / "scripts/lib/machine-snapshot"], capture_output=True, text=True, check=True).stdout
+
+
+def groups() -> list[Path]:
+    return sorted(Path("/sys/fs/cgroup").glob(f"*/netlab/{NAME}")) + sorted(
+        Path("/sys/fs/cgroup").glob(f"netlab/{NAME}")
+    )
+
+
+class Cluster:
+    """kubeconfig: the administrator's."""
+
+    def __init__(self, kubeconfig: str, home: Path) -> None:
+        self._environ = {**os.environ, "KUBECONFIG": kubeconfig, "HOME": str(home)}
+
+    def kubectl(self, *words: str) -> str:
+        done = subprocess.run(
+            ["kubectl", *words], env=self._environ, capture_output=True, text=True, check=False, timeout=patience(120)
+        )
+        assert done.returncode == 0, (words, done.stderr[-2000:], logs())
+        return done.stdout
+
+    def get(self, *words: str) -> Any:
+        return json.loads(self.kubectl("get", *words, "-o", "json"))
+
+    def exec(self, node: str, *words: str, status: int = 0) -> str:
+        return netlab("cluster", "exec", "--cluster", NAME, node, "--", *words, status=status)
+
+    def until(self, what: str, holds: Callable[[], object], seconds: float = 120) -> None:
+        end = time.monotonic() + patience(seconds)
+        while not holds():
+            assert time.monotonic() < end, (what, self.kubectl("get", "pods,nodes", "-A", "-o", "wide"), logs())
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes, for the module; afterwards the machine must be as it was."""
+    place = tmp_path_factory.mktemp("cluster")
+    netlab("doctor", "--json")  # what a kernel loads at first use is loaded now
+    before = snapshot()
+    try:
+        words = ("--disk", str(place / "disk"), "--images", str(place / "images"))
+        said = json.loads(netlab("cluster", "up", NAME, *words, "--json"))
+        assert said["fresh"] and said["nodes"] == NODES
+        yield Cluster(said["kubeconfig"], place)
+    finally:
+        netlab("cluster", "down", NAME)
+    assert snapshot() == before
+    assert not Path(f"/run/netlab/{NAME}").exists() and not (place / "disk").exists()
+    assert groups() == []
+
+
+def ready(cluster: Cluster) -> dict[str, str]:
+    return {
+        node["metadata"]["name"]: condition["status"]
+        for node in cluster.get("nodes")["items"]
+        for condition in node["status"]["conditions"]
+        if condition["type"] == "Ready"
+    }
+
+
+def test_all_nodes_are_ready_at_once(cluster: Cluster) -> None:
+    assert ready(cluster) == dict.fromkeys(NODES, "True")
+    listed = json.loads(netlab("cluster", "list", "--json"))
+    assert NAME in [row["name"] for row in listed]
+    assert all(node["on"] and node["ready"] for node in json.loads(netlab("cluster", "status", NAME, "--json")))
+
+
+def test_a_node_is_a_machine_of_its_own(cluster: Cluster) -> None:
+    assert cluster.exec("node1", "hostname").strip() == "node1"
+    assert "10.168.0.3/24" in cluster.exec("node1", "ip", "-br", "addr", "show", "eth0")
+    assert cluster.exec("node1", "ls", "/etc/cni/net.d").strip() == "10-flannel.conflist"
+    # its own processes, the first of which is its power switch
+    assert cluster.exec("node1", "cat", "/proc/1/comm").strip() == "sh"
+    cluster.exec("node1", "sh", "-c", "echo here >/etc/of-node1")
+    assert not Path("/etc/of-node1").exists()
+    cluster.exec("node2", "test", "-e", "/etc/of-node1", status=1)
+    assert f"{NAME}.node1" in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    assert cluster.exec("node1", "sh", "-c", "exit 7", status=7) == ""
+
+
+def test_a_service_answers_from_every_node(cluster: Cluster) -> None:
+    cluster.kubectl("create", "deployment", "web", "--image=nginx:1.9.1", "--replicas=3")
+    cluster.kubectl("expose", "deployment", "web", "--port=80")
+    cluster.kubectl("rollout", "status", "deployment/web", f"--timeout={patience(120):.0f}s")
+    address = cluster.get("service", "web")["spec"]["clusterIP"]
+    for node in NODES:
+        cluster.until(
+            f"the Service answers {node}",
+            lambda node=node: "nginx:1.9.1" in cluster.exec(node, "sh", "-c", f"curl -sm 3 http://{address}/ || true"),
+        )
+        pods = [pod["status"]["podIP"] for pod in cluster.get("pods", "-l", "app=web")["items"]]
+        for pod in pods:
+            assert "nginx:1.9.1" in cluster.exec(node, "curl", "-sm", "5", f"http://{pod}/")
+    asked = cluster.exec("node2", sys.executable, "-m", "netlab.cli.main", "dns", "lookup", "--server", "10.96.0.10",
+                         "web.default.svc.cluster.local")  # fmt: skip
+    assert address in asked
+
+
+def test_a_plug_is_pulled_and_put_back(cluster: Cluster) -> None:
+    netlab("cluster", "node", "crash", "node2", "--cluster", NAME)
+    assert f"{NAME}.node2" not in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    status = {node["name"]: node for node in json.loads(netlab("cluster", "status", NAME, "--json"))}
+    assert not status["node2"]["on"] and status["node1"]["on"]
+    netlab("cluster", "exec", "--cluster", NAME, "node2", "--", "true", status=3)
+    netlab("cluster", "node", "start", "node2", "--cluster", NAME)
+    assert ready(cluster)["node2"] == "True"
+    # what it had written is on its disk, and its pods come back
+    cluster.exec("node2", "test", "-s", "/etc/kubernetes/kubelet.conf")
+    cluster.until("all pods run", lambda: _running(cluster) == 3)
+
+
+def _running(cluster: Cluster) -> int:
+    pods = cluster.get("pods", "-l", "app=web")["items"]
+    return sum(
+        any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ())) for pod in pods
+    )
+
+
+def test_a_node_comes_and_goes(cluster: Cluster) -> None:
+    added = json.loads(netlab("cluster", "node", "add", "--cluster", NAME, "--json"))
+    assert added["node"] == "node3" and ready(cluster)["node3"] == "True"
+    netlab("cluster", "node", "stop", "node3", "--cluster", NAME)
+    netlab("cluster", "node", "remove", "node3", "--cluster", NAME)
+    assert "node3" not in ready(cluster)
+    netlab("cluster", "node", "remove", "control-plane", "--cluster", NAME, status=2)
+
+
+def test_up_again_brings_back_what_is_off(cluster: Cluster) -> None:
+    netlab("cluster", "node", "stop", "node1", "--cluster", NAME)
+    said = json.loads(netlab("cluster", "up", NAME, "--json"))
+    assert not said["fresh"]
+    assert all(node["on"] for node in json.loads(netlab("cluster", "status", NAME, "--json")))
+    netlab("cluster", "up", NAME, "--proxy", "nftables", status=2)
+
+
+def test_a_cluster_is_no_lab(cluster: Cluster) -> None:
+    netlab("lab", "down", NAME, status=2)
+    assert NAME not in netlab("lab", "status")
+
+
+def test_the_api_server_comes_back_with_its_address(cluster: Cluster) -> None:
+    """What is killed is started again, and clients on this machine find it where it was."""
+    table = {node["name"]: node for node in json.loads(netlab("cluster", "status", NAME, "--json"))}
+    before = table["control-plane"]["processes"]["server"]["pid"]
+    os.kill(before, 9)
+    cluster.until("another server", lambda: _server() not in (None, before))
+    assert ready(cluster)["control-plane"] == "True"
+
+
+def _server() -> int | None:
+    data = json.loads(Path(f"/run/netlab/{NAME}/supervised.json").read_text())
+    pid: int | None = data["processes"]["control-plane/server"]["pid"]
+    return pid
