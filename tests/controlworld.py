@@ -13,6 +13,7 @@ from serving import Client, serving
 from netlab.client.kubeconfig import ApiConfig
 from netlab.client.resources import Resource
 from netlab.client.rest import ApiError, Object, RestClient
+from netlab.controllers.certificates import Authority
 from netlab.controllers.podranges import ClusterRange
 from netlab.controllers.runner import Runner
 from netlab.controllers.serviceaccounts import ServiceAccounts
@@ -64,11 +65,11 @@ class World:
     @contextlib.asynccontextmanager
     async def more(
         self, controllers: Sequence[type[Controller]], *, pod_ranges: tuple[ClusterRange, ...] = (),
-        make: type[RestClient] = RestClient,
+        authority: Authority | None = None, make: type[RestClient] = RestClient,
     ) -> AsyncIterator[Runner]:  # fmt: skip
         """Other controllers, with a client of their own, as long as the block lasts."""
         own = make(self.client.config)
-        runner = Runner(own, controllers, ca=CA, pod_ranges=pod_ranges)
+        runner = Runner(own, controllers, ca=CA, pod_ranges=pod_ranges, authority=authority)
         running = asyncio.create_task(runner.run())
         try:
             yield runner

@@ -87,6 +87,8 @@ class World:
             logs=folder / "logs", cni=folder / "net.d", cni_root=folder, ips=(ip_address(ADDRESS),), dns=(ip_address("10.96.0.10"),),
             cgroup=f"/netlab.t{os.getpid()}",
         )  # fmt: skip
+        #: of the kubelet's own server
+        self.cert, self.key, self.ca = (folder / name for name in ("kubelet.crt", "kubelet.key", "api/pki/ca.crt"))
         (folder / "config").write_bytes(issue_kubeconfig(folder / "api", f"system:node:{NODE}", ["system:nodes"]))
         self.kubelet: Kubelet | None = None
         self._running: asyncio.Task[None] | None = None
@@ -182,11 +184,19 @@ class World:
         except TimeoutError:
             raise AssertionError(f"{reason} {text} is not said: {await self.events(name)}") from None
 
-    def log(self, pod: Object, container: str, attempt: int = 0) -> str:
-        """What a container has written, without the frames."""
+    async def wrote(self, pod: Object, container: str, text: str, attempt: int = 0) -> None:
+        """Until a container has written that, and nothing else."""
         meta = pod["metadata"]
         path = self.folder / "logs" / f"default_{meta['name']}_{meta['uid']}" / container / f"{attempt}.log"
-        return "".join(line.split(" ", 3)[3] + "\n" for line in path.read_text().splitlines())
+
+        async def there() -> bool:
+            lines = path.read_text().splitlines() if path.exists() else ["- - - nothing"]
+            return "".join(line.split(" ", 3)[3] + "\n" for line in lines) == text
+
+        try:
+            await eventually(there)
+        except TimeoutError:
+            raise AssertionError(f"{path} is {path.read_text() if path.exists() else 'not there'!r}") from None
 
     @property
     def runtime(self) -> Runtime:
@@ -220,15 +230,17 @@ class World:
         found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(self.folder) in line]
         leases = self.folder / "var/lib/cni"
         found += [str(p) for p in leases.rglob("*:*")] + [str(p) for p in leases.glob("results/*")]
-        group = self.options.cgroup.lstrip("/")
-        return found + [str(p) for top in cgroups.hierarchies() for p in (top / group).rglob("pod*") if p.is_dir()]
+        return found + [path for path, _, _ in self._groups() if "/pod" in path]
+
+    def _groups(self) -> Iterator[tuple[str, list[str], list[str]]]:
+        """Those of this test, the innermost first; what goes meanwhile is passed over."""
+        for top in cgroups.hierarchies():
+            yield from os.walk(top / self.options.cgroup.lstrip("/"), topdown=False)
 
     def empty(self) -> None:
         """Take away the groups that stay for the next pod."""
-        for top in cgroups.hierarchies():
-            for path in sorted((top / self.options.cgroup.lstrip("/")).rglob("*/"), reverse=True):
-                if path.is_dir():
-                    path.rmdir()
+        for path, _, _ in self._groups():
+            Path(path).rmdir()
         cgroups.remove(self.options.cgroup)
 
     def _mine(self, name: str) -> bool:
@@ -281,6 +293,9 @@ async def world(images: Path) -> AsyncIterator[World]:
         try:
             client = RestClient(load(folder / "api" / "admin.conf"))
             w = World(client, folder, images)
+            own = server.authority.issue(f"system:node:{NODE}", ("system:nodes",), addresses=[ADDRESS], server=True)
+            w.cert.write_bytes(own.cert)
+            w.key.write_bytes(own.key)
             try:
                 yield w
             finally:

@@ -33,7 +33,10 @@ def exited(name: str = "c", attempt: int = 0, code: int = 0, **more: Any) -> Ins
     return running(name, attempt, **given)
 
 
-def state(*instances: Instance, box: Box | None = Box(id="s", ips=("10.0.0.5",)), **more: Any) -> State:
+BOX = Box(id="s", ips=("10.0.0.5",))
+
+
+def state(*instances: Instance, box: Box | None = BOX, **more: Any) -> State:
     found: dict[str, tuple[Instance, ...]] = {}
     for instance in instances:
         found[instance.name] = (*found.get(instance.name, ()), instance)

@@ -104,6 +104,9 @@ discovery.k8s.io/v1
 flowcontrol.apiserver.k8s.io/v1
   FlowSchema              flowschemas            -      -    C  status                          *
   PriorityLevelConfiguration prioritylevelconfigurations - - C  status                          *
+metrics.k8s.io/v1beta1
+  NodeMetrics             nodes                  -      -    C  -                               ro
+  PodMetrics              pods                   -      -    N  -                               ro
 """
 
 _POD = "attach,binding,ephemeralcontainers,eviction,exec,log,portforward,proxy,resize,status"

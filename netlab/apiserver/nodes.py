@@ -6,6 +6,8 @@ plugin/pkg/auth/authorizer/node.
 
 from __future__ import annotations
 
+import orjson
+
 from netlab.api import Json
 from netlab.api.references import references
 from netlab.apiserver import objects
@@ -48,7 +50,9 @@ class Nodes:
 
     async def _pods(self, node: str, namespace: str) -> list[Json]:
         page = await self.store.list(f"/registry/pods/{namespace}/")
-        found = (objects.load(kv) for kv in page.items)
+        # there may be ten thousand, and few are this node's
+        needle = b'"nodeName":' + orjson.dumps(node)
+        found = (objects.load(kv) for kv in page.items if needle in kv.value)
         return [p for p in found if (p.get("spec") or {}).get("nodeName") == node]
 
     async def _has_account(self, node: str, ask: Ask) -> bool:

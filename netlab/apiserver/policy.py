@@ -197,6 +197,14 @@ BINDINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "system:service-account-issuer-discovery": (
         "system:service-account-issuer-discovery", ("Group:system:serviceaccounts",),
     ),
+    # how nodes come and stay, as kubeadm sets it up: by a bootstrap token, and then by the certificate that they got
+    "netlab:node-bootstrapper": ("system:node-bootstrapper", ("Group:system:bootstrappers",)),
+    "netlab:nodes-that-come": (
+        "system:certificates.k8s.io:certificatesigningrequests:nodeclient", ("Group:system:bootstrappers",),
+    ),
+    "netlab:nodes-that-stay": (
+        "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", ("Group:system:nodes",),
+    ),
 }  # fmt: skip
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")

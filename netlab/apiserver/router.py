@@ -6,7 +6,7 @@ from aiohttp import web
 
 from netlab.api import Json, status
 from netlab.api.catalogue import Subresource
-from netlab.apiserver import deleting, patching, reading, watching, writing
+from netlab.apiserver import deleting, patching, reading, usages, watching, writing
 from netlab.apiserver.admission import Attributes
 from netlab.apiserver.call import Call
 from netlab.apiserver.discovery import Discovery
@@ -17,6 +17,7 @@ from netlab.apiserver.openapi import OpenApi
 from netlab.apiserver.requestinfo import truthy
 from netlab.apiserver.reviews import Reviews
 from netlab.apiserver.subresources import Subresources
+from netlab.apiserver.usages import Usages
 
 #: subresources that connect a client with something else
 CONNECTS = ("exec", "attach", "portforward", "proxy")
@@ -38,9 +39,10 @@ class Router:
         health: Health,
         subresources: Subresources,
         reviews: Reviews,
+        usages_: Usages,
     ) -> None:
         self.ctx, self.discovery, self.openapi, self.health = ctx, discovery, openapi, health
-        self.subresources, self.reviews = subresources, reviews
+        self.subresources, self.reviews, self.usages = subresources, reviews, usages_
 
     async def __call__(self, call: Call) -> web.StreamResponse:
         """The answer. ApiError."""
@@ -66,6 +68,8 @@ class Router:
             raise status.method_not_allowed()
         if r.group in ("authentication.k8s.io", "authorization.k8s.io"):
             return await self.reviews.create(self.ctx, call, kind)
+        if r.group == usages.GROUP:
+            return await self.usages(call, kind)
         if r.group == "" and r.plural == "bindings":
             return await self._binding(call)
         if r.group == "" and r.plural == "componentstatuses":

@@ -27,10 +27,12 @@ from netlab.apiserver.audit import Audit
 from netlab.apiserver.authn import Authenticator
 from netlab.apiserver.call import Call, User, error
 from netlab.apiserver.certs import Authority
+from netlab.apiserver.connecting import Connecting
 from netlab.apiserver.custom.definitions import Definitions
 from netlab.apiserver.discovery import Discovery
 from netlab.apiserver.handlers import Context
 from netlab.apiserver.health import Health
+from netlab.apiserver.kubelets import Kubelets
 from netlab.apiserver.metrics import Metrics
 from netlab.apiserver.nodes import Nodes
 from netlab.apiserver.openapi import OpenApi
@@ -42,6 +44,7 @@ from netlab.apiserver.router import Router
 from netlab.apiserver.seats import Seats
 from netlab.apiserver.subresources import Subresources
 from netlab.apiserver.tokens import Tokens
+from netlab.apiserver.usages import Usages
 from netlab.apiserver.webhooks.caller import Caller
 from netlab.store.protocol import Store, StoreError
 
@@ -74,6 +77,8 @@ class Settings:
     accounts_required: bool = False
     audit_log: Path | None = None
     authority: Authority | None = None
+    #: with the server's client certificate and the CA of the kubelets'; without it no node is reached
+    kubelet_tls: ssl.SSLContext | None = None
     now: Callable[[], float] = time.time
 
 
@@ -106,10 +111,12 @@ class ApiServer:
             {"ping": self._ping, "etcd": self._store_answers}, {"informer-sync": self._synced}, self.metrics.page,
             lambda: settings.issuer, self.tokens.keys,
         )  # fmt: skip
+        self.kubelets = Kubelets(store, settings.kubelet_tls) if settings.kubelet_tls is not None else None
+        connect = Connecting(store, self.kubelets) if self.kubelets is not None else None
         reviews = Reviews(self.authenticator, self.authorizer)
         self.router = Router(
             self.ctx, Discovery(self.ctx.registry, settings.address), OpenApi(self.ctx.registry), health,
-            Subresources(self.ctx, self.tokens), reviews,
+            Subresources(self.ctx, self.tokens, connect), reviews, Usages(store, self.kubelets, settings.now),
         )  # fmt: skip
         self.definitions = Definitions(self.ctx, self.caller)
         self.aggregation = Aggregation(self.ctx, self.rbac)
@@ -147,6 +154,8 @@ class ApiServer:
         for lister in self._listers:
             await lister.aclose()
         await self.caller.aclose()
+        if self.kubelets is not None:
+            await self.kubelets.aclose()
         self.audit.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:

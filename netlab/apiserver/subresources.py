@@ -18,6 +18,7 @@ from netlab.api.selectors import as_text
 from netlab.api.shapes import DecodeError, decode, shape_of_kind
 from netlab.apiserver import bodies, converting, objects, patching, tables
 from netlab.apiserver import deleting as deletes
+from netlab.apiserver.admission.nodes import check_token
 from netlab.apiserver.call import Call, answer
 from netlab.apiserver.decoding import body_of, check_kind, object_of
 from netlab.apiserver.handlers import Context
@@ -357,6 +358,7 @@ class Subresources:
 
     async def _bound(self, call: Call, ref: Json | None) -> Json | None:
         if not ref:
+            check_token(call.user, None, None)
             return None
         plural = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}.get(ref.get("kind", ""))
         if plural is None:
@@ -370,6 +372,7 @@ class Subresources:
             raise status.conflict(
                 plural, "", ref["name"], why + "The object might have been deleted and then recreated"
             )
+        check_token(call.user, ref, obj)
         return {ref["kind"].lower(): {"name": ref["name"], "uid": uid}}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from netlab.cli.bench_cluster import cluster
 
 if TYPE_CHECKING:
     from netlab.daemons.bench import Report, Size, Target
+    from netlab.daemons.bench_rules import Row
 
 PHASES = {
     "up": "up, the whole command",
@@ -283,6 +284,7 @@ def store(repeat: int, only: tuple[str, ...], directory: Path, as_json: bool) ->
         "sudo netlab bench rules                                    # 1,000 Services in each mode, 200 policies",
         "sudo netlab bench rules --services 1000 --services 10000 --repeat 1",
         "sudo netlab bench rules --mode nftables --policies 1000 --json | jq .targets",
+        "sudo netlab bench rules --services 1000 --services 5000 --services 10000 --plot rules.svg",
     )
 )
 @click.option(
@@ -300,6 +302,7 @@ def store(repeat: int, only: tuple[str, ...], directory: Path, as_json: bool) ->
 )  # fmt: skip
 @click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Turns of each.")
 @click.option("--slow", is_flag=True, help="Load what takes minutes, too.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Draw it: svg, png, pdf.")
 @output.json_option
 def rules(
     sizes: tuple[int, ...],
@@ -307,9 +310,13 @@ def rules(
     modes: tuple[str, ...],
     repeat: int,
     slow: bool,
+    plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Services and policies compiled and applied, beside the bare tool fed with the same text (the floor)."""
+    """Services and policies compiled and applied, beside the bare tool fed with the same text (the floor).
+
+    Then connections by way of each mode, beside those straight to the endpoints of a node without any rules.
+    """
     from netlab.daemons import bench_rules as measuring
 
     chosen = modes or tuple(measuring.MODES)
@@ -317,6 +324,8 @@ def rules(
         report = measuring.run(
             sizes, policies, chosen, repeat, slow=slow, tell=lambda what, done: bar.advance(done, description=what)
         )
+    if plot is not None:
+        measuring.plot(report, plot)
     if as_json:
         output.emit_json(report.as_json())
         return
@@ -334,6 +343,7 @@ def rules(
         if row.note:
             click.echo(f"{row.services} {row.mode}: {row.note}")
     click.echo()
+    _connections(report.rows)
     listed = [
         (
             p.policies,
@@ -348,6 +358,16 @@ def rules(
     ]
     output.table(("policies", "pods", "compile s", "change s", "apply s", "one s", "MB"), listed)
     show_targets(report.targets())
+
+
+def _connections(rows: Iterable[Row]) -> None:
+    listed = []
+    for row in rows:
+        speeds = [f"{value:.0f}" for value in (row.rate, row.rate_floor) if value is not None]
+        times = [f"{value * 1e6:.0f}" for value in (row.first, row.first_floor, row.tail) if value is not None]
+        if speeds:
+            listed.append((row.services, row.mode, *speeds, *times))
+    output.table(("Services", "mode", "connections/s", "no rules", "first µs", "no rules", "p99 µs"), listed)
 
 
 @bench.command(

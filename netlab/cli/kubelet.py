@@ -36,6 +36,8 @@ from netlab.cli.apiserver import PATH
               help="The store of images.")  # fmt: skip
 @click.option("--logs", type=PATH, default=Path("/var/log/pods"), show_default=True, metavar="DIR",
               help="Where containers' logs are.")  # fmt: skip
+@click.option("--pod-manifest-path", "manifests", type=PATH, metavar="DIR",
+              help="Static pods: manifests that are run whatever the API says.")  # fmt: skip
 @click.option("--cni-conf-dir", "cni", type=PATH, default=Path("/etc/cni/net.d"), show_default=True, metavar="DIR",
               help="The network of the pods: the first file by name counts.")  # fmt: skip
 @click.option("--cni-root", type=PATH, default=Path("/"), show_default=True, metavar="DIR",
@@ -49,6 +51,9 @@ from netlab.cli.apiserver import PATH
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=10250, show_default=True, help="Of logs, exec and so on."
 )
+@click.option("--tls-cert-file", "cert", type=PATH, metavar="FILE", help="With which it answers the API server.")
+@click.option("--tls-private-key-file", "key", type=PATH, metavar="FILE", help="Its key.")
+@click.option("--client-ca-file", "client_ca", type=PATH, metavar="FILE", help="Whose clients it answers.")
 @click.option("--pull", is_flag=True, help="Fetch images that are not in the store.")
 @click.option("--insecure-registry", "insecure", is_flag=True, help="From registries without a certificate, too.")
 @click.option("--healthz-bind-address", default="127.0.0.1", show_default=True, metavar="ADDRESS",

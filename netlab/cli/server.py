@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,12 +106,22 @@ def _follower(lease: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 )
 @_follower("kube-controller-manager")
 @_controllers
-def controllers(**given: Any) -> None:
+@click.option(
+    "--cluster-signing-cert-file", "cert", type=PATH, metavar="FILE", help="The CA that signs certificate requests."
+)
+@click.option("--cluster-signing-key-file", "key", type=PATH, metavar="FILE", help="Its key.")
+def controllers(cert: Path | None, key: Path | None, **given: Any) -> None:
     """Run the controllers against an API server: netlab's, or another that has none of its own.
 
     It ends by SIGINT or SIGTERM, or when another process has taken the Lease.
     """
     settings = _settings(given)
+    if (cert is None) != (key is None):
+        raise click.UsageError("--cluster-signing-cert-file and --cluster-signing-key-file go together")
+    if cert is not None and key is not None:
+        from netlab.controllers.certificates import Authority
+
+        settings = replace(settings, authority=Authority.load(cert, key))
     from netlab.daemons.controllers import run
     from netlab.daemons.loops import Options
 

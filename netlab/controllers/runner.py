@@ -26,6 +26,7 @@ from netlab.client.reflector import Sleep
 from netlab.client.resources import Served
 from netlab.client.rest import ApiError, ApiUnavailable, Object, RestClient
 from netlab.client.workqueue import WorkQueue
+from netlab.controllers.certificates import Authority
 from netlab.controllers.podranges import ClusterRange
 from netlab.controllers.shape import LEAN_PODS, Controller, Hopeless, Store, Tools, Watch
 
@@ -108,15 +109,15 @@ class _Loop:
 
 
 class Runner:
-    """Runs controllers against one server. ca, pod_ranges: see Tools; identity: of this process; now: seconds since
+    """Runs controllers against one server. ca, pod_ranges, authority: see Tools; identity: of this process; now: since
     1970."""
 
     def __init__(
         self, client: RestClient, controllers: Sequence[type[Controller]], *, ca: bytes = b"", identity: str = "",
-        pod_ranges: tuple[ClusterRange, ...] = (), workers: int = WORKERS, sleep: Sleep = asyncio.sleep,
-        now: Callable[[], float] = time.time,
+        pod_ranges: tuple[ClusterRange, ...] = (), authority: Authority | None = None, workers: int = WORKERS,
+        sleep: Sleep = asyncio.sleep, now: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
-        self._workers, self._pod_ranges = workers, pod_ranges
+        self._workers, self._pod_ranges, self._authority = workers, pod_ranges, authority
         self.informers = Informers(client, sleep=sleep)
         self.kinds = Kinds(client, self.informers, shared=[LEAN_PODS], sleep=sleep)
         self._recorders: list[Recorder] = []
@@ -131,8 +132,9 @@ class Runner:
         """One more, before `run`. name: as which it speaks in events."""
         recorder = Recorder(self._client, Correlator(name, self._identity, now=self._now))
         self._recorders.append(recorder)
-        tools = Tools(self._client, self._store, self.kinds, recorder, self._ca, self._now, self._pod_ranges)
-        self._add(make(tools))
+        self._add(make(Tools(
+            self._client, self._store, self.kinds, recorder, self._ca, self._now, self._pod_ranges, self._authority
+        )))  # fmt: skip
 
     def _store(self, interest: Interest) -> Store:
         informer = self.informers.of(interest)

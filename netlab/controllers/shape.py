@@ -12,6 +12,7 @@ from netlab.client.informer import Interest
 from netlab.client.kinds import KEPT, Kinds
 from netlab.client.resources import Resource, Served, key_of
 from netlab.client.rest import ApiError, Object, RestClient
+from netlab.controllers.certificates import Authority
 from netlab.controllers.podranges import ClusterRange
 
 NAMESPACES = Resource("v1", "namespaces")
@@ -97,7 +98,7 @@ class Says(Protocol):
 class Tools:
     """What a controller is made with. store: the cache of one of its WATCHES, indexed by `namespace` and `controller`;
     ca: certificates (PEM) by which pods know the API server; now: seconds since 1970; pod_ranges: of what nodes get
-    their parts."""
+    their parts; authority: signs what is approved."""
 
     client: RestClient
     store: Callable[[Interest], Store]
@@ -106,6 +107,7 @@ class Tools:
     ca: bytes = b""
     now: Callable[[], float] = field(default=time.time)
     pod_ranges: tuple[ClusterRange, ...] = ()
+    authority: Authority | None = None
 
 
 async def create_missing(client: RestClient, path: str, obj: Object) -> None:

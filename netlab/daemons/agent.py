@@ -28,7 +28,7 @@ from netlab.base.errors import NetlabError
 from netlab.base.notify import notify
 from netlab.client.informer import Informers
 from netlab.client.kubeconfig import ApiConfig, load
-from netlab.client.rest import ApiUnavailable, RestClient
+from netlab.client.rest import ApiUnavailable, RestClient, path
 from netlab.compile.rules import Mode
 from netlab.daemons import dns, kubelet
 from netlab.daemons.api_watch import Followed
@@ -42,6 +42,8 @@ from netlab.daemons.proxy.machine import serve as serve_proxy
 from netlab.daemons.proxy.options import Options as ProxyOptions
 from netlab.daemons.signals import told, until_told
 from netlab.daemons.sources import Source, Want
+from netlab.kubelet.serving.access import Access, Who
+from netlab.kubelet.serving.server import Server
 
 #: seconds before a part that has failed is started again: doubling from the first to the last
 RETRY, RETRY_MAX = 0.5, 30.0
@@ -129,6 +131,8 @@ def parts(options: Options) -> list[Part]:
     found = [Part("kubelet", partial(_kubelet, options, config))]
     if options.flannel:
         found.append(Part("flanneld", partial(_flanneld, options, config)))
+    if options.calico:
+        found.append(Part("calico", partial(_calico, options)))
     found.append(Part("proxy", partial(_proxy, options, config)))
     found.append(Part("policyd", partial(_policyd, options, config)))
     if options.serve_dns:
@@ -150,19 +154,37 @@ Ready = Callable[[], object]
 
 async def _kubelet(options: Options, config: ApiConfig, ready: Ready) -> None:
     given = kubelet.Options(
-        kubeconfig=options.kubeconfig, node=options.node, images=options.images, ips=tuple(map(ip_address, options.ips)),
-        dns=(ip_address(options.dns),), cgroup=options.cgroup, labels=options.labels, this_machine=True,
+        kubeconfig=options.kubeconfig, node=options.node, ips=tuple(map(ip_address, options.ips)),
+        dns=(ip_address(options.dns),), images=options.images, cgroup=options.cgroup, labels=options.labels,
+        this_machine=True,
         taints=[{"key": key, "value": value, "effect": effect} for key, value, effect in options.taints],
     )  # fmt: skip
     async with _client(config, "kubelet") as client:
         running = kubelet.kubelet_of(client, given)
+        pki = options.pki
+        server = Server(
+            running.doors, Access(partial(_may, client)), cert=pki / "kubelet.crt", key=pki / "kubelet.key",
+            client_ca=pki / "ca.crt",
+        )  # fmt: skip
 
         async def tell() -> None:
             await running.ready.wait()
             ready()
             await asyncio.Event().wait()
 
-        await first(running.run(), tell())
+        try:
+            await server.start(options.ips)
+            await first(running.run(), tell())
+        finally:
+            await server.aclose()
+
+
+async def _may(client: RestClient, who: Who, verb: str, part: str) -> bool:
+    """Whether somebody may reach this node so (SubjectAccessReview)."""
+    asked = {"verb": verb, "resource": "nodes", "subresource": part}
+    review = {"spec": {"user": who.name, "groups": list(who.groups), "resourceAttributes": asked}}
+    answer = await client.create(path("authorization.k8s.io/v1", "subjectaccessreviews"), review)
+    return bool(answer["status"].get("allowed"))
 
 
 async def _flanneld(options: Options, config: ApiConfig, ready: Ready) -> None:
@@ -172,6 +194,13 @@ async def _flanneld(options: Options, config: ApiConfig, ready: Ready) -> None:
     given = flanneld.Options(iface=("eth0",), public_ip=ipv4, public_ipv6=ipv6, ip_masq=True, this_machine=True)
     async with _client(config, "flanneld") as client:
         await serve_flanneld(given, client, options.node, ready=ready)
+
+
+async def _calico(options: Options, ready: Ready) -> None:
+    # a speaker and all that it needs: for those who have one
+    from netlab.daemons import caliconode
+
+    await caliconode.serve(caliconode.Options(node=options.node), ready=ready)
 
 
 @asynccontextmanager
@@ -254,7 +283,8 @@ def run(options: Options) -> None:
         datefmt="%H:%M:%S",
     )  # fmt: skip
     gc.set_threshold(20_000, 20, 20)
-    uvloop.run(serve(options))
+    # a BGP speaker is asyncio's own: it asks its transports for what uvloop's do not have
+    (asyncio.run if options.calico else uvloop.run)(serve(options))
 
 
 def main(argv: list[str]) -> int:

@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,9 @@ async def serve(options: Options) -> Running:
     authority = Authority.open(pki)
     names, reachable = _addresses(options)
     authority.kept("apiserver", "kube-apiserver", addresses=names, server=True)
+    authority.kept("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
+    to_nodes = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+    to_nodes.load_cert_chain(pki / "apiserver-kubelet-client.crt", pki / "apiserver-kubelet-client.key")
     admin = authority.kept("admin", "kubernetes-admin", ("system:masters",))
     static = static_tokens(options.token_file.read_text(encoding="utf-8")) if options.token_file else {}
     sock, others = _listening(options), _inherited()
@@ -156,7 +160,7 @@ async def serve(options: Options) -> Running:
                 issuer="https://kubernetes.default.svc.cluster.local", address=f"{host}:{port}",
                 token_key=token_key(pki), service_range=options.service_range, endpoints=(reachable,), port=port,
                 static=static, anonymous=options.anonymous, audit_log=options.audit_log, authority=authority,
-                accounts_required=options.controllers,
+                accounts_required=options.controllers, kubelet_tls=to_nodes,
             ))  # fmt: skip
             await server.start()
         except BaseException:

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import orjson
@@ -30,6 +31,7 @@ from netlab.compile.proxying import ProxyConfig
 from netlab.compile.services_iptables import IptablesProxier
 from netlab.compile.services_nft import NftProxier
 from netlab.daemons.bench import Target, at_most, machine
+from netlab.daemons.bench_connections import Road
 from netlab.kernel import netns
 from netlab.kernel.apply import DaemonKernel
 from netlab.kernel.commands import run_in
@@ -42,6 +44,8 @@ from netlab.model.restore import restore_blocks
 
 T = TypeVar("T")
 ENDPOINTS = 10
+#: all endpoints' addresses, and the port at which they answer
+PODS, PORT = "10.128.0.0/9", 8080
 #: mode to (iptables variant, the floor's tool)
 MODES = {
     "iptables-legacy": ("legacy", "iptables-legacy-restore --noflush -w 60"),
@@ -61,7 +65,9 @@ class Row:
     """One mode at one size; medians. Seconds but for rss (bytes).
 
     parse: dicts to values; compile: values to items; change: one endpoint compiled; apply: items to kernel; one: that
-    change to kernel; *_floor: the bare tool with the same text. None where it was not measured, which `note` explains.
+    change to kernel; *_floor: the bare tool with the same text; rate: connections a second to Services by chance;
+    first: until one of them stands; tail: the same of the slowest hundredth; rate_floor, first_floor: straight to
+    endpoints, on a node without rules. None where it was not measured, which `note` explains.
     """
 
     mode: str
@@ -73,6 +79,11 @@ class Row:
     apply_floor: float | None
     one: float | None
     one_floor: float | None
+    rate: float | None
+    rate_floor: float | None
+    first: float | None
+    first_floor: float | None
+    tail: float | None
     rss: int
     items: int
     note: str = ""
@@ -127,6 +138,31 @@ class Report:
             "targets": [{"what": t.what, "value": t.value, "limit": t.limit, "met": t.met} for t in self.targets()],
             "machine": self.machine,
         }
+
+
+#: a panel of the plot: metric, title, unit, by how much it is to be multiplied
+_PANELS = (
+    ("compile", "compiled", "s", 1.0), ("apply", "put into the kernel", "s", 1.0),
+    ("one", "one endpoint changed", "ms", 1000.0), ("rate", "connections through Services", "a second", 1.0),
+    ("first", "until a connection stands", "µs", 1e6), ("rss", "memory", "MB", 1e-6),
+)  # fmt: skip
+
+
+def plot(report: Report, path: Path) -> None:
+    """Bars, one picture per metric, each mode at each size. MachineError if matplotlib is not installed."""
+    from netlab.daemons.plots import bars
+
+    panels: dict[str, dict[str, float]] = {}
+    for metric, title, _, scale in _PANELS:
+        found = {f"{row.services} {row.mode}": getattr(row, metric) for row in report.rows}
+        panel = {name: value * scale for name, value in found.items() if value is not None}
+        floors = [row.rate_floor if metric == "rate" else row.first_floor for row in report.rows]
+        if metric in ("rate", "first") and (known := [value for value in floors if value is not None]):
+            panel["no rules at all"] = statistics.median(known) * scale
+        if panel:
+            panels[title] = panel
+    title = f"Services of {ENDPOINTS} endpoints each, median of {report.repeat}"
+    bars(path, title, panels, {title: unit for _, title, unit, _ in _PANELS})
 
 
 def run(
@@ -185,7 +221,7 @@ def service_objects(count: int) -> list[dict[str, Any]]:
                 "metadata": {"namespace": "bench", "name": f"svc-{i}"},
                 "spec": {
                     "clusterIP": f"10.{96 + (i >> 16)}.{i >> 8 & 255}.{i & 255}",
-                    "ports": [{"name": "http", "port": 80, "targetPort": 8080}],
+                    "ports": [{"name": "http", "port": 80, "targetPort": PORT}],
                 },
             }
         )
@@ -194,7 +230,7 @@ def service_objects(count: int) -> list[dict[str, Any]]:
                 "kind": "EndpointSlice",
                 "addressType": "IPv4",
                 "metadata": {"namespace": "bench", "name": f"svc-{i}-0", "labels": labels},
-                "ports": [{"name": "http", "protocol": "TCP", "port": 8080}],
+                "ports": [{"name": "http", "protocol": "TCP", "port": PORT}],
                 "endpoints": endpoints,
             }
         )
@@ -290,11 +326,17 @@ def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
     data = service_objects(count)
     parse, parsed = _timed(objects, data)
     choice: Literal["map", "direct"] = "direct" if mode == "nftables-direct" else "map"
-    config = ProxyConfig(node="n1", cluster_cidrs=("10.128.0.0/9",), choice=choice)
+    config = ProxyConfig(node="n1", cluster_cidrs=(PODS,), choice=choice)
     kind = NftProxier if mode.startswith("nftables") else IptablesProxier
     figures: dict[str, list[float]] = {
-        name: [] for name in ("compile", "change", "apply", "apply_floor", "one", "one_floor")
-    }
+        name: []
+        for name in (
+            "compile", "change", "apply", "apply_floor", "one", "one_floor", "rate", "rate_floor", "first",
+            "first_floor", "tail",
+        )
+    }  # fmt: skip
+    places = [(service.cluster_ips[0], 80) for service in parsed.services]
+    endpoints = [(e.address, PORT) for one in parsed.slices for e in one.endpoints]
     gc.collect()
     items, note = 0, ""
     load = mode in ("iptables-legacy", "nftables-direct") or count <= LOAD_MAX or slow
@@ -304,11 +346,18 @@ def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
         seconds, whole = _timed(_load, proxier, parsed)
         figures["compile"].append(seconds)
         items = len(whole.new)
-        with _namespace("ours") as ours, _namespace("floor") as floor:
+        with contextlib.ExitStack() as stack:
+            ours, floor = (stack.enter_context(_namespace(word)) for word in ("ours", "floor"))
             kernel = DaemonKernel(LinuxBackend(iptables=MODES[mode][0]), MemoryLedger())
             if load:
+                road = stack.enter_context(Road(ours, PODS).built())
+                bare = road.measure(endpoints, PORT)
                 figures["apply"].append(_timed(kernel.step, ours, "bench", whole.gone, whole.new)[0])
                 figures["apply_floor"].append(_floor(floor, mode, whole))
+                speed = road.measure(places, PORT)
+                found = {"rate": speed.rate, "first": speed.first, "tail": speed.tail}
+                for name, value in {**found, "rate_floor": bare.rate, "first_floor": bare.first}.items():
+                    figures[name].append(value)
             else:
                 note = "a first load of this size takes minutes: --slow measures it"
             for turn in range(5):

@@ -117,8 +117,10 @@ def _processes(
             if time.monotonic() > end or not processes.alive(found["apiserver"]):
                 raise KernelError(f"the API server did not come up: {(folder / 'apiserver.log').read_text()[-500:]}")
             time.sleep(_LOOK)
-        start("controllers", "controllers", "--kubeconfig", str(file), "--cluster-cidr", CLUSTER_CIDR)
-        start("scheduler", "scheduler", "--kubeconfig", str(file))
+        # there is one of each
+        follower = ("--kubeconfig", str(file), "--no-leader-elect")
+        start("controllers", "controllers", *follower, "--cluster-cidr", CLUSTER_CIDR)
+        start("scheduler", "scheduler", *follower)
         yield found, kubeconfig.load(file)
     finally:
         processes.stop(list(found.values()), grace=10.0)

@@ -18,7 +18,12 @@ from prometheus_client.registry import Collector
 from netlab.base.errors import InputError
 from netlab.client.kubeconfig import ApiConfig
 from netlab.client.rest import RestClient
+from netlab.controllers.bootstraptokens import TokenCleaner
+from netlab.controllers.certificates import Authority
 from netlab.controllers.cronjobs import CronJobs
+from netlab.controllers.csrapproving import CertificateApproval
+from netlab.controllers.csrcleaning import CertificateCleaner
+from netlab.controllers.csrsigning import CertificateSigning
 from netlab.controllers.daemonsets import DaemonSets
 from netlab.controllers.deployments import Deployments
 from netlab.controllers.disruptions import Disruptions
@@ -53,7 +58,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     NamespaceLifecycle, GarbageCollector, ServiceAccounts, TokenSecrets, RootCa, ResourceQuotas, EndpointSlices,
     EndpointSliceMirroring, Endpoints, ReplicaSets, ReplicationControllers, Deployments, StatefulSets, Disruptions,
     NodeIpam, NodeLifecycle, PodGarbageCollector, DaemonSets, Jobs, CronJobs, VolumeBinder,
-    VolumeProtection,
+    VolumeProtection, CertificateApproval, CertificateSigning, CertificateCleaner, TokenCleaner,
 )  # fmt: skip
 #: namespace and name of the Lease that the leader holds, the original's
 LEASE = ("kube-system", "kube-controller-manager")
@@ -62,10 +67,12 @@ USER_AGENT = "netlab-controllers"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What controllers are told. chosen: those that run; pod_ranges: of what nodes get their podCIDRs."""
+    """What controllers are told. chosen: those that run; pod_ranges: of what nodes get their podCIDRs; authority: who
+    signs certificates."""
 
     chosen: tuple[type[Controller], ...] = CONTROLLERS
     pod_ranges: tuple[ClusterRange, ...] = ()
+    authority: Authority | None = None
 
 
 class Running(loops.Running[Runner]):
@@ -73,7 +80,14 @@ class Running(loops.Running[Runner]):
 
     def __init__(self, config: ApiConfig, settings: Settings = Settings()) -> None:
         def make(client: RestClient, identity: str) -> Runner:
-            return Runner(client, settings.chosen, ca=config.ca, identity=identity, pod_ranges=settings.pod_ranges)
+            return Runner(
+                client,
+                settings.chosen,
+                ca=config.ca,
+                identity=identity,
+                pod_ranges=settings.pod_ranges,
+                authority=settings.authority,
+            )
 
         super().__init__(config, agent=USER_AGENT, lease=LEASE, make=make)
 

@@ -20,6 +20,7 @@ from netlab.base.aio import first
 from netlab.base.errors import MachineError
 from netlab.base.notify import notify
 from netlab.client.kubeconfig import load
+from netlab.client.resources import Resource
 from netlab.client.rest import RestClient
 from netlab.cni.machine import HOST
 from netlab.compile.rules import local_ips
@@ -33,6 +34,8 @@ from netlab.kubelet.kubelet import Kubelet
 from netlab.kubelet.making import Making, NodeFacts
 from netlab.kubelet.making.world import Tell
 from netlab.kubelet.node import Machine, Moment
+from netlab.kubelet.serving.access import Access, Who
+from netlab.kubelet.serving.server import Server
 from netlab.kubelet.world import ApiWorld
 from netlab.runtime.containers import Runtime
 from netlab.runtime.images.store import Store
@@ -40,14 +43,17 @@ from netlab.runtime.images.store import Store
 log = logging.getLogger("kubelet")
 
 AGENT = "netlab-kubelet"
+REVIEWS = Resource("authorization.k8s.io/v1", "subjectaccessreviews")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """kubeconfig: as whom to ask which API server; root: of volumes and records; runtime: of containers; images: the
-    store; cni: the directory of network configurations; cni_root: below which plugins keep their state; ips: of the
-    node, found if none; cgroup: below which all containers' groups are; pull: whether images may be fetched; health:
-    where /healthz answers, None for nowhere."""
+    store; manifests: a directory of static pods; cni: one of
+    network configurations; cni_root: below which plugins keep their state; ips: of the
+    node, found if none; cgroup: below which all containers' groups are; cert, key, client_ca: of the server that the
+    API server asks at `port`, which there is with all three; pull: whether images may be fetched; health: where
+    /healthz answers, None for nowhere."""
 
     kubeconfig: Path
     node: str
@@ -55,6 +61,7 @@ class Options:
     runtime: Path = Path("/var/lib/netlab")
     images: Path = Path("/var/lib/netlab/images")
     logs: Path = Path("/var/log/pods")
+    manifests: Path | None = None
     cni: Path = Path("/etc/cni/net.d")
     cni_root: Path = Path("/")
     ips: tuple[Address, ...] = ()
@@ -65,6 +72,9 @@ class Options:
     taints: Sequence[Json] = ()
     max_pods: int = 110
     port: int = 10250
+    cert: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
     pull: bool = False
     insecure: bool = False
     health: tuple[str, int] | None = None
@@ -121,8 +131,22 @@ def kubelet_of(client: RestClient, options: Options) -> Kubelet:
     cgroup = options.cgroup or f"/netlab.{options.node}"
     return Kubelet(
         client, Runtime(options.runtime, store, cgroup=cgroup), network, machine, making, ips=options.ips,
-        logs=options.logs, moment=moment, pulls=options.pull, insecure=options.insecure,
+        logs=options.logs, manifests=options.manifests, moment=moment, pulls=options.pull, insecure=options.insecure,
     )  # fmt: skip
+
+
+def server_of(kubelet: Kubelet, client: RestClient, options: Options) -> Server | None:
+    """What answers the API server on `options.port`; None without certificates."""
+    if options.cert is None or options.key is None or options.client_ca is None:
+        return None
+
+    async def review(who: Who, verb: str, part: str) -> bool:
+        attributes = {"verb": verb, "resource": "nodes", "subresource": part, "name": options.node}
+        spec = {"user": who.name, "groups": list(who.groups), "resourceAttributes": attributes}
+        answer = await client.create(REVIEWS.path(), {"spec": spec})
+        return bool(answer["status"].get("allowed"))
+
+    return Server(kubelet.doors, Access(review), cert=options.cert, key=options.key, client_ca=options.client_ca)
 
 
 class _Figures(Collector):
@@ -151,6 +175,9 @@ async def _main(options: Options) -> None:
     client = RestClient(load(options.kubeconfig), user_agent=AGENT)
     kubelet = kubelet_of(client, options)
     server = None if options.health is None else await health(kubelet).serve(*options.health)
+    streams = server_of(kubelet, client, options)
+    if streams is not None:
+        await streams.start(["0.0.0.0"], options.port)
 
     async def told() -> None:
         await ended.wait()
@@ -166,6 +193,8 @@ async def _main(options: Options) -> None:
     finally:
         if server is not None:
             server.close()
+        if streams is not None:
+            await streams.aclose()
         await client.aclose()
 
 

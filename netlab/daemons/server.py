@@ -17,6 +17,7 @@ from netlab.base.aio import first
 from netlab.base.errors import InputError
 from netlab.base.notify import notify
 from netlab.client.kubeconfig import ApiConfig
+from netlab.controllers.certificates import Authority
 from netlab.daemons import controllers, scheduler
 from netlab.daemons.apiserver import Options, Running, close, serve
 from netlab.daemons.apiserver import run as run_server
@@ -40,6 +41,8 @@ def _config(running: Running, name: str, user: str, groups: tuple[str, ...] = ()
 
 def controllers_of(running: Running, settings: Settings = Settings()) -> controllers.Running:  # noqa: B008 - it is frozen
     """The controllers of a server in this process."""
+    pair = running.authority.pair
+    settings = replace(settings, authority=settings.authority or Authority(pair.cert, pair.key))
     return controllers.Running(_config(running, "controllers", USER, GROUPS), settings)
 
 

@@ -22,12 +22,14 @@ ROOT = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """cpu: nanoseconds of processor time; memory: bytes; pids: processes and threads; oom_kills: by the kernel."""
+    """cpu: nanoseconds of processor time; memory: bytes; pids: processes and threads; oom_kills: by the kernel;
+    working_set: bytes of memory without what the kernel would give back first, files not used of late."""
 
     cpu: int = 0
     memory: int = 0
     pids: int = 0
     oom_kills: int = 0
+    working_set: int = 0
 
 
 def unified(root: Path = ROOT) -> bool:
@@ -60,17 +62,21 @@ def usage(group: str, root: Path = ROOT) -> Usage:
     name = group.lstrip("/")
     if unified(root):
         at = root / name
+        memory = _number(at / "memory.current")
         return Usage(
             cpu=_number(at / "cpu.stat", "usage_usec") * 1000,
-            memory=_number(at / "memory.current"),
+            memory=memory,
             pids=_number(at / "pids.current"),
             oom_kills=_number(at / "memory.events", "oom_kill"),
+            working_set=max(0, memory - _number(at / "memory.stat", "inactive_file")),
         )
+    memory = _number(root / "memory" / name / "memory.usage_in_bytes")
     return Usage(
         cpu=_number(root / "cpuacct" / name / "cpuacct.usage"),
-        memory=_number(root / "memory" / name / "memory.usage_in_bytes"),
+        memory=memory,
         pids=_number(root / "pids" / name / "pids.current"),
         oom_kills=_number(root / "memory" / name / "memory.oom_control", "oom_kill"),
+        working_set=max(0, memory - _number(root / "memory" / name / "memory.stat", "total_inactive_file")),
     )
 
 

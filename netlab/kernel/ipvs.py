@@ -172,6 +172,26 @@ def read(netns: str | int) -> list[IpvsService]:
     return sorted(found, key=lambda service: service.key)
 
 
+def busy(netns: str | int) -> list[IpvsService]:
+    """All services there, each with those destinations alone that have connections. MachineError as `read`."""
+    found: list[IpvsService] = []
+    with _opened(netns) as family:
+        services = [decode_service(answer) for answer in family.dump(message(IPVS_CMD_GET_SERVICE))]
+        for service in filter(None, services):
+            answers = family.dump(message(IPVS_CMD_GET_DEST, service))
+            connected = [answer for answer in answers if _connections(answer)]
+            destinations = tuple(decode_destination(answer, _family(service.address)) for answer in connected)
+            found.append(replace(service, destinations=destinations))
+    return found
+
+
+def _connections(msg: Any) -> int:
+    attrs = msg.get_attr("IPVS_CMD_ATTR_DEST")
+    return int(attrs.get_attr("IPVS_DEST_ATTR_ACTIVE_CONNS") or 0) + int(
+        attrs.get_attr("IPVS_DEST_ATTR_INACT_CONNS") or 0
+    )
+
+
 def requests(op: Op) -> list[tuple[Message, tuple[int, ...]]]:
     """An operation as requests, each with the error numbers that mean that it is done already. Pure."""
     item = op.item

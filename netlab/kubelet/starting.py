@@ -65,7 +65,8 @@ async def start(
             Trouble("RunContainerError", e.message), await _failed(tools, pod, spec, e, id, attempt)
         ) from e
     tell("Started", f"Started container {spec.name}", False)
-    return instance_of(status)
+    # one that has ended already is told of by whoever follows its end, with all that it had to say
+    return replace(instance_of(status), state="running", finished=0, exit_code=0, oom_killed=False)
 
 
 async def _create(tools: Tools, pod: Json, spec: Spec, held: Held, id: str, attempt: int, image: Image) -> None:

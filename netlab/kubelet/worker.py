@@ -94,6 +94,10 @@ class Worker:
         self.gone = True
         self._wake.set()
 
+    def poke(self) -> None:
+        """There is a reason to look again."""
+        self._wake.set()
+
     def evict(self, reason: str, text: str) -> None:
         """It has to go, for that reason."""
         if self._ending is None:
@@ -149,9 +153,11 @@ class Worker:
         """Until nothing is left of the pod, or cancelled: then its containers go on."""
         try:
             await self._adopt()
-            while not self.over:
+            while True:
                 self._wake.clear()
                 due = self._step()
+                if self.over:
+                    return
                 await self.clock.wait(self._wake, None if due is None else max(0.0, due - self.clock.now()))
         finally:
             for task in self._tasks.values():
@@ -334,6 +340,7 @@ class Worker:
         if hook:
             self._hooking.add(id)
         await self._look_after(spec, instance, Prober.first(spec.container))
+        self._wake.set()
         if hook:
             await self._post_start(spec, instance, hook)
 

@@ -97,6 +97,7 @@ class Runtime:
             # a pod's group goes with the last of its containers; those above are others' as well, who may be about to
             # make a group in them
             "kept": str(PurePosixPath(self.cgroup, container.cgroup).parent) if container.cgroup else "",
+            "tty": container.tty, "stdin": container.stdin,
         }  # fmt: skip
         put(directory / "state.json", orjson.dumps(state))
         mounts.overlay(unpacked(self.images, image), directory / "upper", directory / "work", rootfs)
@@ -115,7 +116,7 @@ class Runtime:
             "--runtime-arg", f"--root={self.root / 'runc'}", "--bundle", str(directory),
             "--container-pidfile", str(directory / "pid"), "--conmon-pidfile", str(directory / "conmon.pid"),
             "--exit-dir", str(directory / "exit"), "--log-path", f"k8s-file:{log}", "--full-attach",
-            "--socket-dir-path", str(directory),
+            "--socket-dir-path", str(directory), *_conmon_streams(container),
         ]  # fmt: skip
         # a group for conmon and the runc that it starts: who is killed while they are at work leaves them to `remove`
         monitors = cgroups.make(self._monitors(name))
@@ -123,7 +124,7 @@ class Runtime:
         said = orjson.loads(reported(argv, variable="_OCI_SYNCPIPE", cwd=str(directory), timeout=PATIENCE))
         pid = int(said.get("data", said.get("pid", -1)))
         if pid <= 0:
-            raise KernelError(f"container {name}: {_reason(str(said.get('message', 'runc gave no reason')))}")
+            raise KernelError(f"container {name}: {reason(str(said.get('message', 'runc gave no reason')))}")
         monitor = int(_text(directory / "conmon.pid") or 0)
         for key, number in (("init", pid), ("monitor", monitor)):
             found = processes.identify(number) if number else None
@@ -183,6 +184,25 @@ class Runtime:
         if init is not None:
             processes.ended(init, seconds)
         return self.status(name)
+
+    # -- what streams are made of (see `netlab.runtime.streams`)
+
+    def exec_argv(self, name: str, argv: Sequence[str], *, tty: bool, pid_file: Path) -> list[str]:
+        """The command that runs one more program in it, with its own standard streams as the program's. NoContainer."""
+        self._state(name)
+        terminal = ["--tty", "--env", "TERM=xterm"] if tty else []
+        return [*self._argv("exec"), "--pid-file", str(pid_file), *terminal, name, *argv]
+
+    def monitor(self, name: str) -> Identity | None:
+        """The process that writes its log, and ends when the last of it is written; None if there is none.
+        NoContainer."""
+        return _identity(self._state(name).get("monitor"))
+
+    def doors(self, name: str) -> tuple[Path, Path, bool, bool]:
+        """conmon's socket for those who attach, the pipe on which it takes orders; whether there is a terminal, and
+        standard input. NoContainer."""
+        state, directory = self._state(name), self._directory(name)
+        return directory / "attach", directory / "ctl", bool(state.get("tty")), bool(state.get("stdin"))
 
     # -- ending
 
@@ -263,7 +283,15 @@ class Runtime:
     def _runc(self, verb: str, *args: str) -> None:
         done = run_in(None, [*self._argv(verb), *args], timeout=PATIENCE)
         if done.returncode != 0:
-            raise KernelError(f"container {args[-1]}: {_reason(done.stderr or done.stdout)}")
+            raise KernelError(f"container {args[-1]}: {reason(done.stderr or done.stdout)}")
+
+
+def _conmon_streams(container: Container) -> list[str]:
+    """What conmon is told of standard input and a terminal."""
+    found = ["--terminal"] if container.tty else []
+    if container.stdin:
+        found += ["--stdin"] if container.stdin_once else ["--stdin", "--leave-stdin-open"]
+    return found
 
 
 def _stop_signal(state: dict[str, Any]) -> signal.Signals:
@@ -274,7 +302,7 @@ def _identity(found: Sequence[int] | None) -> Identity | None:
     return None if not found else Identity(*found)
 
 
-def _reason(said: str) -> str:
+def reason(said: str) -> str:
     """What runc has to say, without the frame of its log: the last line that is an error."""
     lines = [line for line in said.strip().splitlines() if line]
     found = next((line for line in reversed(lines) if "level=error" in line), lines[-1] if lines else said)

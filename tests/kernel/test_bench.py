@@ -136,3 +136,32 @@ def test_what_is_printed_and_returned() -> None:
     assert (result.returncode, result.output) == (3, "one\ntwo\n")
     assert result.marked is not None and result.marked <= result.wall
     assert measured(["sh", "-c", "exit 0"], mark="never").marked is None
+
+
+def test_rules_in_two_modes(tmp_path: Path) -> None:
+    picture = tmp_path / "rules.svg"
+    modes = ["--mode", "iptables-legacy", "--mode", "nftables-direct"]
+    command = bench.netlab_command(
+        "bench",
+        "rules",
+        "--services",
+        "10",
+        "--policies",
+        "1",
+        "--repeat",
+        "1",
+        "--json",
+        "--plot",
+        str(picture),
+        *modes,
+    )
+    done = measured(command)
+    assert done.returncode == 0, done.output
+    report = json.loads(done.output)
+    assert [row["mode"] for row in report["services"]] == ["iptables-legacy", "nftables-direct"]
+    for row in report["services"]:
+        assert all(row[name] > 0 for name in ("apply", "one", "rate", "rate_floor", "first", "first_floor", "tail")), (
+            row
+        )
+    assert picture.read_text().startswith("<?xml")
+    assert not left(os.getpid())

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from oracle import worlds
 from podnet import Net, pods_of
-from proxying import Manifests, Proxy, until
+from proxying import PATIENCE, Manifests, Proxy, until
 from servicejudge import endpoints, service
 
-from netlab.kernel import netns
+from netlab.kernel import ipvs, netns
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root"),
     pytest.mark.skipif("NETLAB_VM" not in os.environ, reason="for the kernel of a VM run: scripts/vm-test"),
 ]
 VIP = "10.96.0.20"
+#: a port at which no pod of a test's network answers by itself
+HELD = 8888
 PORTS = [{"name": "p", "port": 80}, {"name": "u", "port": 8053, "protocol": "UDP"}]
 
 
@@ -66,3 +70,52 @@ def test_it_serves_and_follows_and_so_do_clients(net: Net, tmp_path: Path) -> No
             proxy.start()
             until(lambda: answers() == {"x-c"}, "what its successor has put there")
             until(lambda: answerer() == "x-c", "the same for a client that keeps its port")
+
+
+def test_S104_who_is_connected_stays_connected(net: Net, tmp_path: Path) -> None:
+    """To an endpoint that is taken out: nobody new comes to it, and it goes when the last one has left."""
+    manifests = Manifests(tmp_path / "manifests")
+    manifests.put("nodes", [worlds.node(name) for name in worlds.NODES])
+    manifests.put("service", [service(ports=[{"name": "p", "port": 80, "targetPort": HELD}])])
+    where = net.ns("n1")
+
+    def put(letters: str) -> None:
+        manifests.put("slices", [endpoints(*letters, number=HELD)])
+
+    def weights() -> dict[str, int]:
+        return {str(d.address): d.weight for server in ipvs.read(where) for d in server.destinations}
+
+    ips = {p["metadata"]["name"]: p["status"]["podIP"] for p in worlds.nine() if p["metadata"]["namespace"] == "x"}
+    options = ("--mode", "ipvs", "--iptables", "nft", "--sync-period", "0.5")
+    put("b")
+    with listening(net.ns("x-b")) as listener, Proxy(where, "n1", manifests, tmp_path, *options) as proxy:
+        until(lambda: weights() == {ips["b"]: 1}, "the endpoint")
+        with netns.entered(net.ns("x-a")):
+            client = socket.create_connection((VIP, 80), timeout=PATIENCE)
+        with client:
+            server, _ = listener.accept()
+            with server:
+                server.settimeout(PATIENCE)
+                put("c")
+                until(lambda: weights() == {ips["b"]: 0, ips["c"]: 1}, "the old one without new connections")
+                proxy.end(signal.SIGKILL)
+                proxy.start()
+                assert weights() == {ips["b"]: 0, ips["c"]: 1}
+                client.sendall(b"still here?")
+                assert server.recv(100) == b"still here?"
+                server.sendall(b"yes")
+                assert client.recv(100) == b"yes"
+            # a connection that is reset is forgotten after ten seconds, one that ends well after two minutes
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        until(lambda: weights() == {ips["c"]: 1}, "the end of the old one")
+        assert "mended" not in proxy.said()
+
+
+@contextlib.contextmanager
+def listening(where: str) -> Iterator[socket.socket]:
+    """Somebody who takes connections at HELD, and keeps them as long as the caller does."""
+    with netns.entered(where):
+        listener = socket.create_server(("", HELD))
+    with listener:
+        listener.settimeout(PATIENCE)
+        yield listener

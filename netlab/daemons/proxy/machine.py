@@ -22,7 +22,7 @@ from netlab.kernel import conntrack, netns
 from netlab.kernel.apply import DaemonKernel
 from netlab.kernel.ledger import FileLedger
 from netlab.kernel.linux import LinuxBackend
-from netlab.model import HostState, Item
+from netlab.model import HostState, IpvsService, Item
 from netlab.model.diff import Op
 from netlab.model.flows import Flow
 
@@ -45,6 +45,11 @@ class HereNetwork:
 
     def step(self, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
         return self._kernel.step(netns.HERE, OWNER, gone, new)
+
+    def busy(self) -> list[IpvsService]:
+        from netlab.kernel import ipvs
+
+        return ipvs.busy(netns.HERE)
 
     def flows(self, family: Family, protocol: str) -> list[Flow]:
         return conntrack.read(netns.HERE, family, protocol)

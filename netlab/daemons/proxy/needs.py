@@ -7,7 +7,7 @@ from typing import Protocol
 
 from netlab.compile.proxying import Family
 from netlab.compile.rules import Mode
-from netlab.model import HostState, Item
+from netlab.model import HostState, IpvsService, Item
 from netlab.model.diff import Op
 from netlab.model.flows import Flow
 
@@ -23,6 +23,9 @@ class Network(Protocol):
 
     def step(self, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
         """Make a change, knowing what was."""
+
+    def busy(self) -> list[IpvsService]:
+        """The virtual servers, each with those real servers alone that have connections."""
 
     def flows(self, family: Family, protocol: str) -> list[Flow]:
         """The tracked connections."""

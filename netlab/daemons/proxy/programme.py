@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from netlab.base.errors import KernelError, MachineError
 from netlab.compile.frontends import LASTING, Frontends, frontends, outdated, stale
 from netlab.compile.gathered import Served
+from netlab.compile.graceful import Graceful
 from netlab.compile.objects import Name
 from netlab.compile.proxier import Step, merged_steps
 from netlab.compile.proxying import Family, ProxyConfig, ports_of
@@ -52,6 +53,9 @@ class Programme:
         self._proxiers: list[Proxiers] = []
         self._config: ProxyConfig | None = None
         self._fronts: dict[Name, Frontends] = {}
+        self._graceful = Graceful() if mode == "ipvs" else None
+        #: whether what a predecessor has left is known
+        self._adopted = False
         #: whether the kernel holds what was asked for last, as far as we know
         self._obeyed = False
 
@@ -69,6 +73,8 @@ class Programme:
         KernelError or MachineError if nothing can be done, whatever is left out; the next sync tries again.
         """
         report = Report()
+        if full:
+            report.ops += self._release()
         changed = self._settle(changes)
         if full:
             changed |= set(self.refused)
@@ -81,7 +87,7 @@ class Programme:
         except (KernelError, MachineError) as e:
             log.warning("%s", e.message)
             ops = self._around(changed)
-        report.ops = len(ops)
+        report.ops += len(ops)
         if calm:
             report.mended = ops
         report.forgotten = self._forget(changed)
@@ -133,6 +139,10 @@ class Programme:
         for proxier in self._proxiers:
             proxier.step()
             items.update((item.order, item) for item in proxier.items())
+        if self._graceful is not None:
+            left = {} if self._adopted else {server.order: server for server in self.network.busy()}
+            items = {item.order: item for item in self._graceful.whole(items.values(), left)}
+            self._adopted = True
         self._obeyed = False
         ops = self.network.apply(HostState(tuple(items[order] for order in sorted(items))))
         self._obeyed = True
@@ -142,10 +152,26 @@ class Programme:
         step = _distinct(merged_steps(proxier.step() for proxier in self._proxiers))
         if not step:
             return []
+        if self._graceful is not None:
+            step = self._graceful.step(step)
+        return self._perform(step)
+
+    def _perform(self, step: Step) -> list[Op]:
         self._obeyed = False
         ops = self.network.step(step.gone, step.new)
         self._obeyed = True
         return ops
+
+    def _release(self) -> int:
+        """Take real servers out that were on their way and have no connections left. Returns how many operations."""
+        if self._graceful is None or not self._graceful.waits or not self._obeyed:
+            return 0
+        try:
+            step = self._graceful.release(self.network.busy())
+            return len(self._perform(step)) if step else 0
+        except (KernelError, MachineError) as e:
+            log.warning("%s", e.message)  # the full sync that comes now says what is the matter
+            return 0
 
     def _around(self, changed: Collection[Name]) -> list[Op]:
         """Serve as many as can be, after a refusal."""

@@ -12,7 +12,7 @@ from netlab.kernel import mounts
 from netlab.kubelet.making import subpaths
 from netlab.kubelet.making.expansion import expand
 from netlab.kubelet.making.fields import quoted
-from netlab.kubelet.making.volumes import Volumes, kind_of
+from netlab.kubelet.making.volumes import PLUGINS, Volumes, kind_of
 from netlab.kubelet.making.world import Missing
 from netlab.runtime.spec import Mount, Propagation
 
@@ -36,10 +36,10 @@ class Binder:
                     f"{quoted(self._container['name'])}"
                 )
             path, read_only = self._volumes.path(self._pod, volume)
+            if kind_of(volume) not in PLUGINS:
+                path = _there(path)
             if (text := self._sub(mount)) is not None:
                 path = self._bound(path, text, mount["name"], number)
-            elif kind_of(volume) not in ("configMap", "secret", "projected", "downwardAPI", "emptyDir"):
-                path = _there(path)
             yield Mount(
                 str(path), "/" + mount["mountPath"].lstrip("/"), bool(mount.get("readOnly")) or read_only,
                 _PROPAGATION[mount.get("mountPropagation") or "None"],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ import orjson
 from netlab.api import Json
 from netlab.base.addresses import Address
 from netlab.base.aio import in_thread
+from netlab.base.errors import KernelError
 from netlab.kernel import mounts
 from netlab.kubelet.making import env, links, names, resolving, resources, security
 from netlab.kubelet.making.binding import Binder
 from netlab.kubelet.making.expansion import expand, from_mappings
 from netlab.kubelet.making.tokens import Tokens
 from netlab.kubelet.making.volumes import OBJECTS, Volumes, failed, kind_of
-from netlab.kubelet.making.world import Missing, NodeFacts, Tell, World, containers
+from netlab.kubelet.making.world import Missing, NodeFacts, Reason, Tell, World, containers
 from netlab.runtime.images.store import Image
 from netlab.runtime.machine import machine
 from netlab.runtime.sandbox import Sandbox
@@ -33,6 +34,17 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 def _quiet(pod: Json, reason: str, message: str) -> None:
     """Nobody wants to know."""
+
+
+@contextmanager
+def _refused(reason: Reason) -> Iterator[None]:
+    """What the kernel refuses, be it for want of space, is missing as anything else is."""
+    try:
+        yield
+    except OSError as e:
+        raise Missing(reason, f"{e.filename or ''}: {e.strerror}".removeprefix(": ")) from e
+    except KernelError as e:
+        raise Missing(reason, e.message) from e
 
 
 class Making:
@@ -66,12 +78,14 @@ class Making:
                     for number, source in enumerate((volume.get("projected") or {}).get("sources") or ())
                     if source.get("serviceAccountToken") is not None
                 }
-                await in_thread(self._volumes.make, pod, volume, tokens)
+                with _refused("FailedMount"):
+                    await in_thread(self._volumes.make, pod, volume, tokens)
             except Missing as e:
                 first = first or failed(volume["name"], e)
         if first is not None:
             raise first
 
+    @_refused("FailedMount")
     def _directories(self, pod: Json) -> None:
         directory = self._directory(pod)
         for part in ("volumes", "containers"):
@@ -84,6 +98,7 @@ class Making:
 
     # -- the sandbox
 
+    @_refused("FailedCreatePodSandBox")
     def sandbox(self, pod: Json, *, netns: str) -> Sandbox:
         """What holds the pod; netns is disregarded for a pod on the host's network. Writes files: call it in a thread.
         Missing (FailedCreatePodSandBox)."""
@@ -118,6 +133,7 @@ class Making:
 
     # -- containers
 
+    @_refused("CreateContainerError")
     def container(
         self, pod: Json, container: Json, *, image: Image, namespaces: Mapping[str, str], ips: Sequence[Address],
         attempt: int,
@@ -133,10 +149,21 @@ class Making:
             namespace, self.world.services(namespace), self.world.services("default"),
             linked=spec.get("enableServiceLinks") is not False,
         )  # fmt: skip
-        variables = env.variables(pod, container, self.world, self.node, ips=ips, links=told)
+        variables = env.variables(
+            pod, container, self.world, self.node, ips=ips, links=told,
+            tell=lambda reason, message: self.tell(pod, reason, message),
+        )  # fmt: skip
         value = from_mappings(variables)
         named = self._named(pod)
         binder = Binder(self._volumes, pod, container, variables)
+        here = machine(devices=False)
+        allowed = security.security(
+            pod, container, here, memory=self.node.memory, profile=self._profile,
+            architecture=_ARCHITECTURES.get(platform.machine(), platform.machine()),
+        )  # fmt: skip
+        if allowed.apparmor and not here.apparmor:
+            word = f"this kernel has no AppArmor: the profile {allowed.apparmor} of {container['name']} is not in force"
+            self.tell(pod, "AppArmorIgnored", word)
         return Container(
             image=container["image"],
             command=_expanded(container.get("command"), value), args=_expanded(container.get("args"), value),
@@ -149,10 +176,7 @@ class Making:
                 **_labels(pod), "io.kubernetes.container.name": container["name"],
                 "io.kubernetes.container.attempt": str(attempt),
             },
-            security=security.security(
-                pod, container, machine(devices=False), memory=self.node.memory, profile=self._profile,
-                architecture=_ARCHITECTURES.get(platform.machine(), platform.machine()),
-            ),
+            security=allowed,
             tty=bool(container.get("tty")), stdin=bool(container.get("stdin")),
             stdin_once=bool(container.get("stdinOnce")), cgroup=resources.group(pod),
         )  # fmt: skip
@@ -205,7 +229,8 @@ class Making:
         return self._volumes.overfull(pod)
 
     def release(self, uid: str) -> None:
-        """Nothing is left of the pod: unmounted, removed. Success if there is nothing. Blocks: call it in a thread."""
+        """Nothing is left of the pod: unmounted, removed. Success if there is nothing. Blocks: call it in a thread.
+        KernelError."""
         self._volumes.release(uid)
         self._tokens.forget(uid)
 

@@ -159,6 +159,9 @@ def test_nodes_see_what_their_pods_need_and_write_what_is_theirs() -> None:
         assert (await node.get(f"{MAPS}/mine")).status == 200
         assert (await node.get(f"{MAPS}/other")).status == 403
         assert (await node.get(MAPS)).status == 403
+        assert (await node.get(MAPS, fieldSelector="metadata.name=mine")).status == 200
+        assert (await node.get(MAPS, fieldSelector="metadata.name=other")).status == 403
+        assert (await node.get(MAPS, fieldSelector="metadata.name!=mine")).status == 403
         assert (await node.post("/api/v1/nodes", {"metadata": {"name": "n1"}})).status == 201
         refused = await node.post("/api/v1/nodes", {"metadata": {"name": "n2"}})
         assert refused.message == 'nodes "n2" is forbidden: node "n1" is not allowed to modify node "n2"'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from netlab.base.errors import KernelError
@@ -12,7 +13,7 @@ from netlab.compile.proxying import Family, ProxyConfig
 from netlab.kernel.apply import DaemonKernel
 from netlab.kernel.fake import FakeBackend
 from netlab.kernel.ledger import MemoryLedger
-from netlab.model import Chain, HostState, Item
+from netlab.model import Chain, HostState, IpvsService, Item
 from netlab.model.diff import Op
 from netlab.model.flows import Flow
 
@@ -30,6 +31,8 @@ class Kernel:
         self.log: list[str] = []
         self.tracked: list[Flow] = []
         self.broken = False
+        #: addresses of real servers that have connections
+        self.talking: set[str] = set()
 
     def _judge(self, items: Iterable[Item]) -> None:
         for item in items:
@@ -50,6 +53,12 @@ class Kernel:
         self.log.append("step")
         self._judge(new)
         return self.kernel.step("here", "proxy", gone, new)
+
+    def busy(self) -> list[IpvsService]:
+        there = self.backend.read({"here": HostState()}, everything=True)["here"].all(IpvsService)
+        return [
+            replace(s, destinations=tuple(d for d in s.destinations if str(d.address) in self.talking)) for s in there
+        ]
 
     def flows(self, family: Family, protocol: str) -> list[Flow]:
         self.log.append(f"flows {family} {protocol}")

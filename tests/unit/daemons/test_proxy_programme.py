@@ -17,7 +17,7 @@ from netlab.compile.gathered import Served
 from netlab.compile.objects import Objects
 from netlab.compile.rules import Mode, service_rules
 from netlab.daemons.proxy.programme import Programme
-from netlab.model import Chain, HostState
+from netlab.model import Chain, HostState, IpvsService
 from netlab.model.diff import Change
 from netlab.model.flows import Flow
 
@@ -173,3 +173,74 @@ def test_both_families_share_what_they_share(kernel: Kernel) -> None:
     programme.configure(CONFIG, [4, 6])
     programme.sync({}, full=True)  # one kube-ipvs0 for both
     assert kernel.log == ["apply"]
+
+
+# -- IPVS: who is taken out of a Service keeps his connections
+
+
+@pytest.fixture
+def balancer(kernel: Kernel) -> Programme:
+    made = Programme(kernel, "ipvs")
+    made.configure(CONFIG, [4])
+    return made
+
+
+def weights(kernel: Kernel) -> dict[str, int]:
+    """By real server, of all virtual ones."""
+    there = kernel.backend.read({"here": HostState()}, everything=True)["here"].all(IpvsService)
+    return {str(d.address): d.weight for server in there for d in server.destinations}
+
+
+def test_S104_who_has_connections_gets_no_new_ones_and_goes_when_they_have_ended(
+    balancer: Programme, kernel: Kernel
+) -> None:
+    balancer.sync(dict([served("a", "10.244.1.2", "10.244.1.3")]), full=True)
+    kernel.talking = {"10.244.1.3"}
+    balancer.sync(dict([served("a", "10.244.1.2")]), full=False)
+    assert weights(kernel) == {"10.244.1.2": 1, "10.244.1.3": 0}
+    # nothing of that is a repair
+    report = balancer.sync({}, full=True)
+    assert weights(kernel) == {"10.244.1.2": 1, "10.244.1.3": 0} and not report.mended
+    balancer.sync(dict([served("b", "10.244.1.9")]), full=False)
+    kernel.talking = set()
+    report = balancer.sync({}, full=True)
+    assert weights(kernel) == {"10.244.1.2": 1, "10.244.1.9": 1} and report.ops == 1 and not report.mended
+
+
+def test_S104_who_returns_is_chosen_again(balancer: Programme, kernel: Kernel) -> None:
+    name, both = served("a", "10.244.1.2", "10.244.1.3")
+    kernel.talking = {"10.244.1.3"}
+    balancer.sync({name: both}, full=True)
+    balancer.sync(dict([served("a", "10.244.1.2")]), full=False)
+    balancer.sync({name: both}, full=False)
+    assert weights(kernel) == {"10.244.1.2": 1, "10.244.1.3": 1}
+    assert not balancer.sync({}, full=True).ops
+
+
+def test_S104_a_flow_of_udp_is_sent_elsewhere_at_once(balancer: Programme, kernel: Kernel) -> None:
+    kernel.talking = {"10.244.1.3"}
+    balancer.sync(dict([served("a", "10.244.1.2", "10.244.1.3", protocol="udp")]), full=True)
+    balancer.sync(dict([served("a", "10.244.1.2", protocol="udp")]), full=False)
+    assert weights(kernel) == {"10.244.1.2": 1}
+
+
+def test_S104_a_successor_is_as_patient(balancer: Programme, kernel: Kernel) -> None:
+    balancer.sync(dict([served("a", "10.244.1.2", "10.244.1.3", "10.244.1.4")]), full=True)
+    balancer.sync(dict([served("a", "10.244.1.2", "10.244.1.3")]), full=False)
+    kernel.talking = {"10.244.1.3", "10.244.1.4"}
+    successor = Programme(kernel, "ipvs")
+    successor.configure(CONFIG, [4])
+    successor.sync(dict([served("a", "10.244.1.2")]), full=True)
+    assert weights(kernel) == {"10.244.1.2": 1, "10.244.1.3": 0, "10.244.1.4": 0}
+    kernel.talking = {"10.244.1.4"}
+    successor.sync({}, full=True)
+    assert weights(kernel) == {"10.244.1.2": 1, "10.244.1.4": 0}
+
+
+def test_S104_of_a_service_that_is_gone_nothing_is_left(balancer: Programme, kernel: Kernel) -> None:
+    kernel.talking = {"10.244.1.2", "10.244.1.3"}
+    balancer.sync(dict([served("a", "10.244.1.2", "10.244.1.3")]), full=True)
+    balancer.sync(dict([served("a", "10.244.1.2")]), full=False)
+    balancer.sync({("x", "a"): None}, full=False)
+    assert weights(kernel) == {}
+    assert not balancer.sync({}, full=True).ops

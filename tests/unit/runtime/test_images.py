@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from netlab.base.errors import InputError, MachineError, NetlabError
 from netlab.cli.main import cli
 from netlab.runtime.images import archive, build, catalogue, pull
+from netlab.runtime.images.reference import Reference
 from netlab.runtime.images.store import ImageError, ImageNotFound, Store
 
 Files = dict[str, bytes]
@@ -190,6 +191,32 @@ def test_pull_without_skopeo_says_what_brings_it(store: Store, monkeypatch: pyte
         pull.pull(store, "busybox")
     assert (lacking.value.exit_status, lacking.value.hint) == (3, "apt-get install skopeo")
     assert not [p for p in store.root.iterdir() if p.name.startswith(".pull")]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "why"),
+    [
+        (ImageNotFound("x cannot be pulled: manifest unknown"), "NotFound", "docker.io/library/nginx:1.91: not found"),
+        (
+            ImageError('x cannot be pulled: "initializing source docker://nginx: reading manifest 1.91 in '
+                       'docker.io/library/nginx: requested access to the resource is denied"'),
+            "Unknown", "pull access denied, repository does not exist or may require authorization: server message: "
+            "insufficient_scope: authorization failed",
+        ),
+        (
+            ImageError('x cannot be pulled: "initializing source docker://nginx:1.91: pinging container registry r.example: '
+                       'Get "https://r.example/v2/": dial tcp: lookup r.example: no such host"'),
+            "Unknown", 'failed to do request: Get "https://r.example/v2/": dial tcp: lookup r.example: no such host',
+        ),
+        (ImageError("layer is damaged"), "Unknown", "layer is damaged"),
+    ],
+)  # fmt: skip
+def test_why_it_cannot_be_pulled_as_kubelets_are_told(error: NetlabError, code: str, why: str) -> None:
+    told = pull.as_containerd(Reference.parse("nginx:1.91"), error)
+    whole = "docker.io/library/nginx:1.91"
+    assert told == (
+        f'rpc error: code = {code} desc = failed to pull and unpack image "{whole}": failed to resolve reference "{whole}": {why}'
+    )
 
 
 def test_the_command_line(tmp_path: Path) -> None:

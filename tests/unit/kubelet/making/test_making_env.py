@@ -6,7 +6,6 @@ from dataclasses import replace
 from fractions import Fraction
 from ipaddress import ip_address
 from math import ceil
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -55,15 +54,22 @@ def test_expansion(text: str, wanted: str) -> None:
     assert expand(text, from_mappings({"A": "1"}, {"A": "9", "B": "2"})) == wanted
 
 
-def variables(container: Json, world: Given | None = None, *, told: dict[str, str] | None = None, **spec: Any) -> Json:
-    made = pod({"resources": {}, **container}, **spec)
-    return env.variables(made, made["spec"]["containers"][0], world or Given(), NODE, ips=IPS, links=told or {})
+def variables(
+    container: Json, world: Given | None = None, *, told: dict[str, str] | None = None, warned: list[str] | None = None
+) -> Json:
+    made = pod({"resources": {}, **container})
+    warnings = [] if warned is None else warned
+    return env.variables(
+        made, made["spec"]["containers"][0], world or Given(), NODE, ips=IPS, links=told or {},
+        tell=lambda *said: warnings.append(": ".join(said)),
+    )  # fmt: skip
 
 
 def test_the_order_of_variables() -> None:
     world = Given()
     world.put("configmap", "one", data={"A": "one", "B": "one", "odd.key-1": "x", "not=possible": "y"})
     world.put_secret("two", B="two", C="two")
+    warned: list[str] = []
     found = variables(
         {
             "envFrom": [{"configMapRef": {"name": "one"}}, {"prefix": "P_", "secretRef": {"name": "two"}},
@@ -73,12 +79,16 @@ def test_the_order_of_variables() -> None:
                 {"name": "EMPTY"}, {"name": "WEB_PORT", "value": "mine"},
             ],
         },
-        world, told={"WEB_SERVICE_HOST": "10.96.0.7", "WEB_PORT": "tcp://"},
+        world, told={"WEB_SERVICE_HOST": "10.96.0.7", "WEB_PORT": "tcp://"}, warned=warned,
     )  # fmt: skip
     assert found == {
         "A": "one", "B": "two", "odd.key-1": "x", "P_B": "two", "P_C": "two", "C": "own two $(LATER) 10.96.0.7",
         "LATER": "own two $(LATER) 10.96.0.7$", "EMPTY": "", "WEB_PORT": "mine", "WEB_SERVICE_HOST": "10.96.0.7",
     }  # fmt: skip
+    assert warned == [
+        "InvalidEnvironmentVariableNames: Keys [not=possible] from the EnvFrom configMap default/one were skipped since "
+        "they are considered invalid environment variable names."
+    ]
 
 
 @pytest.mark.parametrize(
