@@ -87,6 +87,8 @@ class World:
             logs=folder / "logs", cni=folder / "net.d", cni_root=folder, ips=(ip_address(ADDRESS),), dns=(ip_address("10.96.0.10"),),
             cgroup=f"/netlab.t{os.getpid()}",
         )  # fmt: skip
+        #: of the kubelet's own server
+        self.cert, self.key, self.ca = (folder / name for name in ("kubelet.crt", "kubelet.key", "api/pki/ca.crt"))
         (folder / "config").write_bytes(issue_kubeconfig(folder / "api", f"system:node:{NODE}", ["system:nodes"]))
         self.kubelet: Kubelet | None = None
         self._running: asyncio.Task[None] | None = None
@@ -291,6 +293,9 @@ async def world(images: Path) -> AsyncIterator[World]:
         try:
             client = RestClient(load(folder / "api" / "admin.conf"))
             w = World(client, folder, images)
+            own = server.authority.issue(f"system:node:{NODE}", ("system:nodes",), addresses=[ADDRESS], server=True)
+            w.cert.write_bytes(own.cert)
+            w.key.write_bytes(own.key)
             try:
                 yield w
             finally:

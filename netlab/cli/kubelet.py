@@ -36,6 +36,8 @@ from netlab.cli.apiserver import PATH
               help="The store of images.")  # fmt: skip
 @click.option("--logs", type=PATH, default=Path("/var/log/pods"), show_default=True, metavar="DIR",
               help="Where containers' logs are.")  # fmt: skip
+@click.option("--pod-manifest-path", "manifests", type=PATH, metavar="DIR",
+              help="Static pods: manifests that are run whatever the API says.")  # fmt: skip
 @click.option("--cni-conf-dir", "cni", type=PATH, default=Path("/etc/cni/net.d"), show_default=True, metavar="DIR",
               help="The network of the pods: the first file by name counts.")  # fmt: skip
 @click.option("--cni-root", type=PATH, default=Path("/"), show_default=True, metavar="DIR",

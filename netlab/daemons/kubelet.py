@@ -49,7 +49,8 @@ REVIEWS = Resource("authorization.k8s.io/v1", "subjectaccessreviews")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """kubeconfig: as whom to ask which API server; root: of volumes and records; runtime: of containers; images: the
-    store; cni: the directory of network configurations; cni_root: below which plugins keep their state; ips: of the
+    store; manifests: a directory of static pods; cni: one of
+    network configurations; cni_root: below which plugins keep their state; ips: of the
     node, found if none; cgroup: below which all containers' groups are; cert, key, client_ca: of the server that the
     API server asks at `port`, which there is with all three; pull: whether images may be fetched; health: where
     /healthz answers, None for nowhere."""
@@ -60,6 +61,7 @@ class Options:
     runtime: Path = Path("/var/lib/netlab")
     images: Path = Path("/var/lib/netlab/images")
     logs: Path = Path("/var/log/pods")
+    manifests: Path | None = None
     cni: Path = Path("/etc/cni/net.d")
     cni_root: Path = Path("/")
     ips: tuple[Address, ...] = ()
@@ -129,7 +131,7 @@ def kubelet_of(client: RestClient, options: Options) -> Kubelet:
     cgroup = options.cgroup or f"/netlab.{options.node}"
     return Kubelet(
         client, Runtime(options.runtime, store, cgroup=cgroup), network, machine, making, ips=options.ips,
-        logs=options.logs, moment=moment, pulls=options.pull, insecure=options.insecure,
+        logs=options.logs, manifests=options.manifests, moment=moment, pulls=options.pull, insecure=options.insecure,
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from netlab.kubelet.status import container_statuses, crash_wait, restarts
 
 #: dead containers that are kept of each name, beside the newest one: for `logs --previous`
 KEPT = 1
+CHANGED = "Pod sandbox changed, it will be killed and re-created."
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,7 @@ class _Deciding:
 
     def without_sandbox(self) -> Plan:
         for instance in self.seen.running():
-            told = "Pod sandbox changed, it will be killed and re-created."
-            self.kill(instance, self.now + pods.grace(self.pod), told)
+            self.kill(instance, self.now + pods.grace(self.pod), CHANGED)
         if self.seen.running() or self.begins:
             return self.plan()
         box = self.seen.sandbox
@@ -138,7 +138,11 @@ class _Deciding:
         """Unless something else is begun just now, or it is not yet its time."""
         if self.waits(spec.name):
             return
-        if newest is not None and newest.state == "exited":
+        if newest is not None and newest.state != "exited":  # of a sandbox that is no more
+            if newest.state == "running":
+                self.kill(newest, self.now + pods.grace(self.pod), CHANGED)
+            return
+        if newest is not None:
             wait = crash_wait(self.pod, spec, newest, self.state, self.now)
             if wait is not None:
                 self.wakes.append(wait.until)

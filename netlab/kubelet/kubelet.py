@@ -6,6 +6,7 @@ What ran before it began is found in the runtime and goes on; what nobody knows 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -25,9 +26,11 @@ from netlab.kubelet.events import Events
 from netlab.kubelet.handlers import Asker
 from netlab.kubelet.imaging import Images
 from netlab.kubelet.making.world import Tell
+from netlab.kubelet.mirrors import Mirrors
 from netlab.kubelet.needs import Clock, Making, Network
 from netlab.kubelet.node import Machine, Moment
 from netlab.kubelet.registering import NODES, Registration
+from netlab.kubelet.static import Manifests
 from netlab.kubelet.tools import Tools
 from netlab.kubelet.worker import Worker
 from netlab.kubelet.world import ApiWorld
@@ -40,12 +43,14 @@ REFRESH = 60.0
 
 
 class Kubelet:
-    """making: of the world, what makes pods; moment: how the node does; logs: below which containers write."""
+    """making: of the world, what makes pods; moment: how the node does; logs: below which containers write; manifests:
+    a directory of static pods."""
 
     def __init__(
         self, client: RestClient, runtime: Runtime, network: Network, machine: Machine,
         making: Callable[[ApiWorld, Tell], Making], *, ips: Sequence[Address], logs: Path,
-        moment: Callable[[], Moment], clock: Clock | None = None, pulls: bool = False, insecure: bool = False,
+        moment: Callable[[], Moment], clock: Clock | None = None, manifests: Path | None = None,
+        pulls: bool = False, insecure: bool = False,
     ) -> None:  # fmt: skip
         self.client, self.runtime, self.machine = client, runtime, machine
         self._clock = clock or Clock()
@@ -73,6 +78,12 @@ class Kubelet:
             Interest(Resource("v1", "pods"), field_selector=f"spec.nodeName={machine.name}")
         )
         self._nodes = self._informers.of(Interest(NODES, field_selector=f"metadata.name={machine.name}"))
+        self._manifests = None if manifests is None else Manifests(manifests, machine.name)
+        self._static: dict[str, Json] = {}
+        self._mirrors = Mirrors(
+            client, self._pods, self._clock, static=lambda: self._static.values(),
+            node=lambda: self.registration.node, found=self._mirrored,
+        )  # fmt: skip
         self.workers: dict[str, Worker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._found: dict[str, list[Status]] = {}
@@ -109,6 +120,7 @@ class Kubelet:
         await self._informers.wait([self._pods.interest])
         for pod in sorted(self._pods.store, key=lambda p: (p["metadata"].get("creationTimestamp", ""), key_of(p))):
             self._pod(None, pod)
+        self._follow_static()
         for statuses in list(self._found.values()):
             worker = self._work(pod_of(statuses[0]), statuses)
             worker.remove()
@@ -118,7 +130,7 @@ class Kubelet:
         self._adopted = True
         self.ready.set()
         log.info("the kubelet of %s runs %d pods", self.machine.name, len(self.workers))
-        await asyncio.Event().wait()
+        await first(self._mirrors.run(), self._look())
 
     async def _tidy(self) -> None:
         """What is left of pods and sandboxes that nobody knows."""
@@ -145,10 +157,12 @@ class Kubelet:
 
     def _pod(self, old: Object | None, new: Object | None) -> None:
         if new is None:
+            self._mirrors.wake.set()
             if old is not None and (worker := self.workers.get(pods.uid(old))) is not None:
                 worker.remove()
             return
         if pods.mirror(new):
+            self._mirrors.wake.set()
             return
         worker = self.workers.get(pods.uid(new))
         if worker is not None:
@@ -171,14 +185,43 @@ class Kubelet:
         self.tools.says(pod, reason, told, warning=True)
         return reason, REJECTED + told
 
+    # -- static pods
+
+    async def _look(self) -> None:
+        if self._manifests is not None:
+            async with contextlib.aclosing(self._manifests.changes()) as changes:
+                async for _ in changes:
+                    self._follow_static()
+        await asyncio.Event().wait()
+
+    def _follow_static(self) -> None:
+        """Of two that have one name, one that is of another content now, the first has to end before the second."""
+        if self._manifests is None:
+            return
+        self._static = self._manifests.look(self._clock.now())
+        for uid, worker in list(self.workers.items()):
+            if uid not in self._static and pods.static(worker.pod):
+                worker.remove()
+        taken = {key_of(worker.pod) for worker in self.workers.values()}
+        for uid, pod in self._static.items():
+            if key_of(pod) not in taken:
+                self._work(pod, self._found.pop(uid, []))
+        self._mirrors.wake.set()
+
+    def _mirrored(self, uid: str, mirror: Json) -> None:
+        worker = self.workers.get(uid)
+        if worker is not None:
+            worker.teller.about(mirror)
+            worker.poke()
+
     def _work(self, pod: Json, statuses: Sequence[Status], rejected: tuple[str, str] | None = None) -> Worker:
         uid = pods.uid(pod)
         worker = self.workers[uid] = Worker(self.tools, pod, statuses=statuses, rejected=rejected)
         task = self._tasks[uid] = asyncio.create_task(worker.run(), name=f"pod {pods.shown(pod)}")
-        task.add_done_callback(lambda task: self._ended(uid, task))
+        task.add_done_callback(lambda task: self._ended(uid, pod, task))
         return worker
 
-    def _ended(self, uid: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, uid: str, pod: Json, task: asyncio.Task[None]) -> None:
         self.workers.pop(uid, None)
         self._tasks.pop(uid, None)
         if task.cancelled():
@@ -186,6 +229,8 @@ class Kubelet:
         if (error := task.exception()) is not None:
             log.error("the worker of pod %s ended by a bug", uid, exc_info=error)
             return
+        if pods.static(pod):
+            self._follow_static()
         forgetting = asyncio.ensure_future(self.world.forget(uid))
         self._tasks[f"forget {uid}"] = forgetting
         forgetting.add_done_callback(lambda _: self._tasks.pop(f"forget {uid}", None))

@@ -55,7 +55,10 @@ class Teller:
 
     def __init__(self, client: RestClient, clock: Clock, pod: Json) -> None:
         self._client, self._clock = client, clock
+        self._uid, self.gone = "", False
         self.about(pod)
+        #: a static pod is told of when it has a mirror
+        self.gone = pods.static(pod) and not pods.mirror(pod)
         self._next: Json | None = None
         self._task: asyncio.Task[None] | None = None
         self._backoff = Backoff(first=0.5, last=10.0)
@@ -64,6 +67,8 @@ class Teller:
         """Which object's status it is: of a static pod, that of its mirror."""
         meta = pod["metadata"]
         self._path = PODS.path(meta.get("namespace", ""), meta["name"], "status")
+        if self._uid == meta["uid"] and not self.gone:
+            return
         self._uid = meta["uid"]
         self.known: Json = pod.get("status") or {}
         self.gone, self._revision = False, 0

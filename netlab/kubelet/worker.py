@@ -94,6 +94,10 @@ class Worker:
         self.gone = True
         self._wake.set()
 
+    def poke(self) -> None:
+        """There is a reason to look again."""
+        self._wake.set()
+
     def evict(self, reason: str, text: str) -> None:
         """It has to go, for that reason."""
         if self._ending is None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from nodeworld import LACKING, MAPS, NODE, NODES, PODS, World, container, eventually, on_node, ready, state, waiting
+from patience import patience
 
+from netlab.client.rest import Object
 from netlab.runtime.images import build
 from netlab.runtime.images.store import Store
 
@@ -358,5 +364,88 @@ def test_the_node_is_registered_and_gives_signs_of_life(images: Path) -> None:
         await eventually(lease)
         shown = await w.kubectl("get", "nodes", "--no-headers")
         assert shown.stdout.split()[:3] == [NODE, "Ready", "<none>"], shown
+
+    on_node(images, test)
+
+
+def test_static_pods_are_run_and_mirrored(images: Path) -> None:
+    async def test(w: World) -> None:
+        w.network()
+        folder = w.folder / "manifests"
+        folder.mkdir()
+
+        def write(word: str) -> None:
+            spec = {"containers": [container(f"echo {word}; trap 'exit 0' TERM; sleep 1000 & wait")],
+                    "terminationGracePeriodSeconds": 5}  # fmt: skip
+            new = folder / ".web.yaml"
+            new.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": spec}))
+            new.replace(folder / "web.yaml")
+
+        write("one")
+        (folder / "bad.yaml").write_text("kind: Pod\nspec: {}\n")
+        kubelet = await w.start(manifests=folder)
+        mirror = await w.when("web-n1", ready)
+        assert mirror["metadata"]["annotations"]["kubernetes.io/config.source"] == "file"
+        assert mirror["metadata"]["ownerReferences"][0]["kind"] == "Node"
+        [uid] = kubelet.workers
+        # whoever deletes the mirror gets another, and the pod runs on
+        await w.client.delete(PODS.path("default", "web-n1"))
+        again = await w.when("web-n1", lambda p: ready(p) and p["metadata"]["uid"] != mirror["metadata"]["uid"])
+        assert again["status"]["containerStatuses"] == mirror["status"]["containerStatuses"]
+        # another kubelet goes on with it
+        await w.stop()
+        kubelet = await w.start()
+        assert list(kubelet.workers) == [uid]
+        write("two")
+        other = await w.when("web-n1", lambda p: ready(p) and annotation(p) != annotation(mirror))
+        assert (
+            other["status"]["containerStatuses"][0]["containerID"]
+            != again["status"]["containerStatuses"][0]["containerID"]
+        )
+        (folder / "web.yaml").unlink()
+        await w.gone("web-n1")
+
+        async def none() -> bool:
+            return not kubelet.workers
+
+        await eventually(none)
+
+    def annotation(pod: Object) -> str:
+        return str(pod["metadata"]["annotations"]["kubernetes.io/config.hash"])
+
+    on_node(images, test)
+
+
+@pytest.mark.not_in_vm("a start of Python for the verb and several of kubectl: an emulator takes minutes")
+def test_the_verb_and_what_kubectl_asks_of_it(images: Path) -> None:
+    async def test(w: World) -> None:
+        w.network()
+        o = w.options
+        argv = [
+            sys.executable, "-m", "netlab.cli.main", "kubelet", "--kubeconfig", o.kubeconfig, "--node-name", NODE,
+            "--root", o.root, "--runtime-root", o.runtime, "--images", o.images, "--logs", o.logs, "--cni-conf-dir",
+            o.cni, "--cni-root", o.cni_root, "--node-ip", "10.200.0.1", "--cgroup-root", o.cgroup, "--cluster-dns",
+            "10.96.0.10", "--tls-cert-file", w.cert, "--tls-private-key-file", w.key, "--client-ca-file", w.ca,
+        ]  # fmt: skip
+        log = w.folder / "kubelet.log"
+        with log.open("wb") as file:
+            process = await asyncio.to_thread(
+                lambda: subprocess.Popen(list(map(str, argv)), stdout=file, stderr=subprocess.STDOUT)
+            )
+        try:
+            await w.make("web", container("echo hello; trap 'exit 0' TERM; sleep 1000 & wait"))
+            pod = await w.when("web", ready)
+            await w.wrote(pod, "c", "hello\n")
+            said = await w.kubectl("logs", "web")
+            assert said.stdout == "hello\n", (said, log.read_text())
+            said = await w.kubectl("exec", "web", "--", "hostname")
+            assert said.stdout == "web\n", (said, log.read_text())
+        finally:
+            process.terminate()
+            status = await asyncio.to_thread(process.wait, patience(60))
+        assert status == 0, log.read_text()
+        assert "Traceback" not in log.read_text(), log.read_text()
+        # the pod stays, and the fixture's kubelet goes on with it
+        assert (await w.exec_alone(pod, "true")) is None
 
     on_node(images, test)
