@@ -104,11 +104,12 @@ def load(archives: tuple[Path, ...], name: str | None, root: Path, as_json: bool
 def build(names: tuple[str, ...], only_list: bool, root: Path, as_json: bool) -> None:
     """Build images of the catalogue out of Debian packages on this machine: NAMES, or all that it has the files for."""
     from netlab.runtime.images import build as catalogue
+    from netlab.runtime.images.catalogue import CATALOGUE
 
     if only_list:
         output.emit_json(catalogue.names()) if as_json else click.echo("\n".join(catalogue.names()))
         return
-    with output.progress("building", len(catalogue.CATALOGUE)) as shown:
+    with output.progress("building", len(CATALOGUE)) as shown:
         made = catalogue.build(_store(root), list(names), tell=lambda what: shown.advance(description=what))
     _show(made, as_json)
 

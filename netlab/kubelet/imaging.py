@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 from netlab.api import Json
 from netlab.base.aio import in_thread
-from netlab.base.errors import InputError, NetlabError
+from netlab.base.errors import InputError, MachineError, NetlabError
 from netlab.kubelet import backoff
 from netlab.kubelet.backoff import Delay
 from netlab.kubelet.needs import Clock
 from netlab.kubelet.seen import Trouble
-from netlab.runtime.images.pull import pull
+from netlab.runtime.images.pull import as_containerd, pull
 from netlab.runtime.images.reference import Reference
 from netlab.runtime.images.store import Image, ImageError, ImageNotFound, Store
 
@@ -100,10 +100,12 @@ class Images:
         return image
 
     async def _fetched(self, name: str, reference: Reference) -> Image:
-        if self._pulls:
-            return await in_thread(lambda: pull(self.store, name, insecure=self._insecure))
-        # a node that fetches nothing has no other registry than its store
-        raise ImageNotFound(
-            f'rpc error: code = NotFound desc = failed to pull and unpack image "{reference}": failed to resolve '
-            f'reference "{reference}": {reference}: not found'
-        )
+        try:
+            if self._pulls:
+                return await in_thread(lambda: pull(self.store, name, insecure=self._insecure))
+            # a node that fetches nothing has no other registry than its store
+            raise ImageNotFound(f"{reference.short} is not here")
+        except MachineError:  # skopeo is missing: a person has to know
+            raise
+        except NetlabError as e:
+            raise ImageError(as_containerd(reference, e)) from e

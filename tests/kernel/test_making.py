@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import select
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
@@ -123,6 +127,15 @@ def mount(name: str, path: str, **more: Any) -> Json:
     return {"name": name, "mountPath": path, **more}
 
 
+#: a pod with a bit of everything that is mounted or owned
+BUSY = pod(
+    securityContext={"fsGroup": 7},
+    volumes=[
+        volume("s", secret={"secretName": "key"}), volume("e", emptyDir={}), volume("m", emptyDir={"medium": "Memory"}),
+    ],
+)  # fmt: skip
+
+
 def test_files_of_the_network(node: Node) -> None:
     made = pod(
         {**STAY, "terminationMessagePath": "/dev/termination-log"}, hostname="db", subdomain="data",
@@ -239,11 +252,12 @@ def test_host_paths(node: Node, tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "f").write_text("given")
     made = pod(
-        {**STAY, "volumeMounts": [mount("there", "/there"), mount("made", "/made"), mount("file", "/f", readOnly=True)]},
+        {**STAY, "volumeMounts": [mount("there", "/there"), mount("made", "/made"), mount("file", "/f", readOnly=True), mount("part", "/part", subPath="a/b")]},
         volumes=[
             volume("there", hostPath={"path": str(tmp_path / "shared"), "type": "Directory"}),
             volume("made", hostPath={"path": str(tmp_path / "new" / "deep"), "type": ""}),
             volume("file", hostPath={"path": str(tmp_path / "shared" / "f"), "type": "File"}),
+            volume("part", hostPath={"path": str(tmp_path / "part"), "type": ""}),
         ],
     )  # fmt: skip
     node.run(made)
@@ -252,6 +266,24 @@ def test_host_paths(node: Node, tmp_path: Path) -> None:
         == "givengivensh: can't create /f: Read-only file system"
     )
     assert (tmp_path / "new" / "deep" / "x").read_text() == "1\n"
+    node.sh("echo 3 >/part/y")
+    assert (tmp_path / "part" / "a" / "b" / "y").read_text() == "3\n"
+
+
+def test_what_the_kernel_refuses_is_missing(node: Node, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    made = pod(
+        {**STAY, "volumeMounts": [mount("v", "/v")]},
+        volumes=[volume("v", hostPath={"path": str(tmp_path / "file" / "below"), "type": ""})],
+    )
+    with pytest.raises(Missing, match=r"failed to mkdir .*: Not a directory") as refused:
+        node.run(made)
+    assert refused.value.reason == "CreateContainerError"
+    node.root.joinpath("pods", "u2").touch()
+    with pytest.raises(Missing, match="Not a directory") as refused:
+        asyncio.run(node.making.prepare(pod(uid="u2")))
+    assert refused.value.reason == "FailedMount"
+    node.root.joinpath("pods", "u2").unlink()
 
 
 def test_whom_a_container_runs_as(node: Node) -> None:
@@ -309,6 +341,50 @@ def test_what_a_container_may_do(node: Node) -> None:
     assert "not permitted" in node.sh("unshare -m true", "c3") and "not permitted" in node.sh("unshare -r true", "c3")
     assert "not permitted" in node.sh("mkdir /d", "c4") and node.sh("echo x >/f; cat /f", "c4") == "x"
     assert "Read-only" not in node.sh("echo 0 >/proc/sys/kernel/shm_rmid_forced", "c5")
+
+
+def test_a_profile_that_nobody_holds_to_is_told(node: Node) -> None:
+    profile = {"type": "Localhost", "localhostProfile": "strict"}
+    made = pod({**STAY, "securityContext": {"appArmorProfile": profile}})
+    if Path("/sys/module/apparmor/parameters/enabled").exists():
+        return  # the runtime says itself that the profile is not loaded
+    node.run(made)
+    word = "this kernel has no AppArmor: the profile strict of main is not in force"
+    assert node.told == [("AppArmorIgnored", word)]
+
+
+@pytest.mark.not_in_vm("starts of Python by the dozen: an emulator takes minutes")
+def test_whoever_makes_a_pod_may_be_killed_anywhere(node: Node) -> None:
+    """Another makes it whole, or leaves nothing of it: see the fixture."""
+    chance = random.Random(8)
+    code = (
+        "import asyncio, sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
+        "from makingworld import NODE, Given; from netlab.kubelet.making import Making\n"
+        f"BUSY = {BUSY!r}\n"
+        "world = Given(); world.put_secret('key', a='1', b='2')\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    making = Making(Path(sys.argv[1]), world, NODE)\n"
+        "    asyncio.run(making.prepare(BUSY)); making.sandbox(BUSY, netns='/n'); making.release('u1')\n"
+    )
+    argv = [sys.executable, "-c", code, str(node.root), str(Path(__file__).parent.parent)]
+    node.world.put_secret("key", a="1", b="2")
+    for turn in range(8):
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+            assert process.stdout and process.stdout.readline() == b"ready\n"
+            watched = os.pidfd_open(process.pid)
+            select.select([watched], [], [], chance.uniform(0.0, 0.2))
+            os.close(watched)
+            assert process.poll() is None
+            process.kill()
+        assert node.making.known() <= {"u1"}
+        if turn % 2:
+            asyncio.run(node.making.prepare(BUSY))
+            volumes = node.root / "pods/u1/volumes"
+            assert (volumes / "kubernetes.io~secret/s/a").read_text() == "1"
+            assert (volumes / "kubernetes.io~empty-dir/e").stat().st_mode & 0o7777 == 0o2777
+        node.making.release("u1")
+        assert node.making.known() == set()
 
 
 def test_limits_of_a_container_and_of_its_pod(node: Node) -> None:

@@ -12,7 +12,7 @@ from netlab.kernel import mounts
 from netlab.kubelet.making import subpaths
 from netlab.kubelet.making.expansion import expand
 from netlab.kubelet.making.fields import quoted
-from netlab.kubelet.making.volumes import Volumes, kind_of
+from netlab.kubelet.making.volumes import PLUGINS, Volumes, kind_of
 from netlab.kubelet.making.world import Missing
 from netlab.runtime.spec import Mount, Propagation
 
@@ -36,10 +36,10 @@ class Binder:
                     f"{quoted(self._container['name'])}"
                 )
             path, read_only = self._volumes.path(self._pod, volume)
+            if kind_of(volume) not in PLUGINS:
+                path = _there(path)
             if (text := self._sub(mount)) is not None:
                 path = self._bound(path, text, mount["name"], number)
-            elif kind_of(volume) not in ("configMap", "secret", "projected", "downwardAPI", "emptyDir"):
-                path = _there(path)
             yield Mount(
                 str(path), "/" + mount["mountPath"].lstrip("/"), bool(mount.get("readOnly")) or read_only,
                 _PROPAGATION[mount.get("mountPropagation") or "None"],
@@ -86,10 +86,13 @@ class Binder:
 
 
 def _there(path: Path) -> Path:
-    """A path of the node, made a directory if there is nothing, as container engines do."""
-    if not path.exists():
-        path.mkdir(mode=0o755, parents=True, exist_ok=True)
-    return path.resolve()
+    """A path of the node, made a directory if there is nothing, as container engines do. Missing."""
+    try:
+        if not path.exists():
+            path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return Path(os.path.realpath(path, strict=True))
+    except OSError as e:
+        raise Missing("CreateContainerError", f"failed to mkdir {quoted(str(path))}: {e.strerror}") from e
 
 
 def _missing(message: str) -> Missing:

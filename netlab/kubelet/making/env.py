@@ -7,7 +7,7 @@ Services give way to either. Source: kubernetes pkg/kubelet/kubelet_pods.go (mak
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from netlab.api import Json
 from netlab.base.addresses import Address
@@ -17,12 +17,14 @@ from netlab.kubelet.making.world import Missing, NodeFacts, Objects, containers
 
 
 def variables(
-    pod: Json, container: Json, objects: Objects, node: NodeFacts, *, ips: Sequence[Address], links: Mapping[str, str]
-) -> dict[str, str]:
-    """All of them, in order. links: of Services. Missing (CreateContainerConfigError)."""
+    pod: Json, container: Json, objects: Objects, node: NodeFacts, *, ips: Sequence[Address], links: Mapping[str, str],
+    tell: Callable[[str, str], None],
+) -> dict[str, str]:  # fmt: skip
+    """All of them, in order. links: of Services; tell: a warning's reason, message. Missing
+    (CreateContainerConfigError)."""
     found: dict[str, str] = {}
     for source in container.get("envFrom") or ():
-        found |= _from(pod, source, objects)
+        found |= _from(pod, source, objects, tell)
     for entry in container.get("env") or ():
         said, reference = entry.get("value") or "", entry.get("valueFrom")
         if said:
@@ -38,19 +40,26 @@ def _missing(message: str) -> Missing:
     return Missing("CreateContainerConfigError", message)
 
 
-def _from(pod: Json, source: Json, objects: Objects) -> dict[str, str]:
+def _from(pod: Json, source: Json, objects: Objects, tell: Callable[[str, str], None]) -> dict[str, str]:
     prefix = source.get("prefix") or ""
     for kind in ("configMapRef", "secretRef"):
         reference = source.get(kind)
         if reference is None:
             continue
         namespace, name = pod["metadata"]["namespace"], reference.get("name", "")
-        data = _data(kind.removesuffix("Ref"), namespace, name, objects)
+        kind = kind.removesuffix("Ref")
+        data = _data(kind, namespace, name, objects)
         if data is None:
             if reference.get("optional"):
                 return {}
-            raise _missing(f'{kind.removesuffix("Ref").lower()} "{name}" not found')
-        return {f"{prefix}{key}": text for key, text in sorted(data.items()) if _is_name(f"{prefix}{key}")}
+            raise _missing(f'{kind.lower()} "{name}" not found')
+        if strange := sorted(key for key in data if not _is_name(f"{prefix}{key}")):
+            tell(
+                "InvalidEnvironmentVariableNames",
+                f"Keys [{', '.join(strange)}] from the EnvFrom {kind} {namespace}/{name} were skipped since they are "
+                "considered invalid environment variable names.",
+            )
+        return {f"{prefix}{key}": text for key, text in sorted(data.items()) if key not in strange}
     return {}
 
 

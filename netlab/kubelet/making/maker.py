@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ import orjson
 from netlab.api import Json
 from netlab.base.addresses import Address
 from netlab.base.aio import in_thread
-from netlab.base.lockedfiles import put
+from netlab.base.errors import KernelError
 from netlab.kernel import mounts
 from netlab.kubelet.making import env, links, names, resolving, resources, security
 from netlab.kubelet.making.binding import Binder
 from netlab.kubelet.making.expansion import expand, from_mappings
 from netlab.kubelet.making.tokens import Tokens
 from netlab.kubelet.making.volumes import OBJECTS, Volumes, failed, kind_of
-from netlab.kubelet.making.world import Missing, NodeFacts, Tell, World, containers
+from netlab.kubelet.making.world import Missing, NodeFacts, Reason, Tell, World, containers
 from netlab.runtime.images.store import Image
 from netlab.runtime.machine import machine
 from netlab.runtime.sandbox import Sandbox
@@ -34,6 +34,17 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 def _quiet(pod: Json, reason: str, message: str) -> None:
     """Nobody wants to know."""
+
+
+@contextmanager
+def _refused(reason: Reason) -> Iterator[None]:
+    """What the kernel refuses, be it for want of space, is missing as anything else is."""
+    try:
+        yield
+    except OSError as e:
+        raise Missing(reason, f"{e.filename or ''}: {e.strerror}".removeprefix(": ")) from e
+    except KernelError as e:
+        raise Missing(reason, e.message) from e
 
 
 class Making:
@@ -67,12 +78,14 @@ class Making:
                     for number, source in enumerate((volume.get("projected") or {}).get("sources") or ())
                     if source.get("serviceAccountToken") is not None
                 }
-                await in_thread(self._volumes.make, pod, volume, tokens)
+                with _refused("FailedMount"):
+                    await in_thread(self._volumes.make, pod, volume, tokens)
             except Missing as e:
                 first = first or failed(volume["name"], e)
         if first is not None:
             raise first
 
+    @_refused("FailedMount")
     def _directories(self, pod: Json) -> None:
         directory = self._directory(pod)
         for part in ("volumes", "containers"):
@@ -85,6 +98,7 @@ class Making:
 
     # -- the sandbox
 
+    @_refused("FailedCreatePodSandBox")
     def sandbox(self, pod: Json, *, netns: str) -> Sandbox:
         """What holds the pod; netns is disregarded for a pod on the host's network. Writes files: call it in a thread.
         Missing (FailedCreatePodSandBox)."""
@@ -105,23 +119,26 @@ class Making:
         return names.name(pod, self.node.domain)
 
     def _files(self, pod: Json, named: names.Name) -> None:
-        """The files that are the same for all of its containers."""
+        """The files that are the same for all of its containers; what is wrong with them is told when they change."""
         directory = self._directory(pod)
         host = resolving.Resolv.parse(_text(self.node.resolv_conf))
+        wrong: list[tuple[str, str]] = []
         found = resolving.resolv(
-            pod, host, dns=self.node.dns, domain=self.node.domain,
-            tell=lambda reason, message: self.tell(pod, reason, message),
-        )  # fmt: skip
-        put(directory / "resolv.conf", str(found).encode())
-        put(directory / "hostname", f"{named.kernel}\n".encode())
+            pod, host, dns=self.node.dns, domain=self.node.domain, tell=lambda *said: wrong.append(said)
+        )
+        if _overwrite(directory / "resolv.conf", str(found)):
+            for reason, message in wrong:
+                self.tell(pod, reason, message)
+        _overwrite(directory / "hostname", f"{named.kernel}\n")
 
     # -- containers
 
+    @_refused("CreateContainerError")
     def container(
         self, pod: Json, container: Json, *, image: Image, namespaces: Mapping[str, str], ips: Sequence[Address],
         attempt: int,
     ) -> Container:  # fmt: skip
-        """One of its containers, of any sort; after `prepare` and `sandbox`. Missing. Writes files: call it in a thread.
+        """One of its containers, of any sort; after `prepare` and `sandbox`. Missing. Writes files: use a thread.
 
         image: as `images.ensuring.ensure` has it; namespaces: as `runtime.sandbox.namespaces`; ips: of the pod, the
         first is its podIP; attempt: how often it was started before.
@@ -132,10 +149,21 @@ class Making:
             namespace, self.world.services(namespace), self.world.services("default"),
             linked=spec.get("enableServiceLinks") is not False,
         )  # fmt: skip
-        variables = env.variables(pod, container, self.world, self.node, ips=ips, links=told)
+        variables = env.variables(
+            pod, container, self.world, self.node, ips=ips, links=told,
+            tell=lambda reason, message: self.tell(pod, reason, message),
+        )  # fmt: skip
         value = from_mappings(variables)
         named = self._named(pod)
         binder = Binder(self._volumes, pod, container, variables)
+        here = machine(devices=False)
+        allowed = security.security(
+            pod, container, here, memory=self.node.memory, profile=self._profile,
+            architecture=_ARCHITECTURES.get(platform.machine(), platform.machine()),
+        )  # fmt: skip
+        if allowed.apparmor and not here.apparmor:
+            word = f"this kernel has no AppArmor: the profile {allowed.apparmor} of {container['name']} is not in force"
+            self.tell(pod, "AppArmorIgnored", word)
         return Container(
             image=container["image"],
             command=_expanded(container.get("command"), value), args=_expanded(container.get("args"), value),
@@ -148,10 +176,7 @@ class Making:
                 **_labels(pod), "io.kubernetes.container.name": container["name"],
                 "io.kubernetes.container.attempt": str(attempt),
             },
-            security=security.security(
-                pod, container, machine(devices=False), memory=self.node.memory, profile=self._profile,
-                architecture=_ARCHITECTURES.get(platform.machine(), platform.machine()),
-            ),
+            security=allowed,
             tty=bool(container.get("tty")), stdin=bool(container.get("stdin")),
             stdin_once=bool(container.get("stdinOnce")), cgroup=resources.group(pod),
         )  # fmt: skip
@@ -161,8 +186,7 @@ class Making:
     ) -> list[Mount]:
         """What the kubelet has in every container, but for what the container has something else at."""
         directory, aliases = self._directory(pod), pod["spec"].get("hostAliases") or ()
-        if not (directory / "resolv.conf").exists():
-            self._files(pod, named)
+        self._files(pod, named)
         if pod["spec"].get("hostNetwork"):
             hosts = names.hosts_of_host(_text(self.node.hosts), aliases)
         else:
@@ -205,7 +229,8 @@ class Making:
         return self._volumes.overfull(pod)
 
     def release(self, uid: str) -> None:
-        """Nothing is left of the pod: unmounted, removed. Success if there is nothing. Blocks: call it in a thread."""
+        """Nothing is left of the pod: unmounted, removed. Success if there is nothing. Blocks: call it in a thread.
+        KernelError."""
         self._volumes.release(uid)
         self._tokens.forget(uid)
 
@@ -236,7 +261,11 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _overwrite(path: Path, text: str) -> None:
-    """Change what is in a file that is mounted somewhere: another file of its name would not be seen there."""
-    if _text(path) != text:
-        path.write_text(text)
+def _overwrite(path: Path, text: str) -> bool:
+    """Change what is in a file that is mounted somewhere: another file of its name would not be seen there. False if
+    nothing changes."""
+    if path.exists() and _text(path) == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return True

@@ -32,7 +32,7 @@ def checked(text: str) -> str:
 
 def opened(base: Path, text: str, *, mount: str, container: str) -> int:
     """A part of a volume as a descriptor, to be closed by the caller; a directory, made if it is not there. Missing."""
-    base = base.resolve()
+    base = Path(os.path.realpath(base))
     try:
         _make(base, PurePosixPath(text))
     except OSError as e:
@@ -47,7 +47,7 @@ def opened(base: Path, text: str, *, mount: str, container: str) -> int:
 
 def _within(base: Path, path: Path) -> tuple[str, ...]:
     """The steps from the volume to where a path really leads."""
-    real = path.resolve(strict=True)
+    real = Path(os.path.realpath(path, strict=True))  # of pathlib's, a circle is no OSError
     if not real.is_relative_to(base):
         raise _Outside(f"{path} leads to {real}, which is not in {base}")
     return real.relative_to(base).parts

@@ -76,5 +76,6 @@ class Tokens:
 
     def forget(self, uid: str) -> None:
         """Those of a pod that is gone."""
-        for key in [key for key in self._known if key.pod == uid]:
-            del self._known[key]
+        for key in list(self._known):  # a copy: others may come meanwhile, in the event loop
+            if key.pod == uid:
+                self._known.pop(key, None)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from netlab.api import Json
 from netlab.api.quantity import value
+from netlab.base.errors import KernelError
 from netlab.kernel import mounts
 from netlab.kubelet.making import atomic, hostpaths, owning, payload, resources
 from netlab.kubelet.making.fields import quoted
@@ -23,7 +24,7 @@ from netlab.kubelet.making.world import Missing, NodeFacts, World
 
 #: a kind of volume by its field, and the plug-in whose name its directory has; first those that are made of API objects
 OBJECTS = {"configMap": "configmap", "secret": "secret", "downwardAPI": "downward-api", "projected": "projected"}
-_PLUGINS = {**OBJECTS, "emptyDir": "empty-dir"}
+PLUGINS = {**OBJECTS, "emptyDir": "empty-dir"}
 #: directories that everybody may write to
 _OPEN = 0o777
 
@@ -141,14 +142,14 @@ class Volumes:
     def path(self, pod: Json, volume: Json) -> tuple[Path, bool]:
         """Where a volume is, and whether it is only to be read. Missing."""
         kind = kind_of(volume)
-        if kind in _PLUGINS:
+        if kind in PLUGINS:
             return self._plugin(pod, volume), kind in OBJECTS
         source = self._place(pod, volume)
         place = source.get("hostPath") or source["local"]
         return Path(place["path"]), bool((volume.get("persistentVolumeClaim") or {}).get("readOnly"))
 
     def _plugin(self, pod: Json, volume: Json) -> Path:
-        name = f"kubernetes.io~{_PLUGINS[kind_of(volume)]}"
+        name = f"kubernetes.io~{PLUGINS[kind_of(volume)]}"
         return self.of(pod["metadata"]["uid"]) / "volumes" / name / str(volume["name"])
 
     def _place(self, pod: Json, volume: Json) -> Json:
@@ -190,14 +191,18 @@ class Volumes:
         return found
 
     def release(self, uid: str) -> None:
-        """All that there is of a pod."""
+        """All that there is of a pod. KernelError."""
         directory = self.of(uid)
         for target in mounts.below(directory):
             mounts.unmount(target)
         if mounted := mounts.below(directory):  # never delete into what is somebody else's
-            raise Missing("FailedMount", f"{mounted[0]} is still mounted")
-        with contextlib.suppress(FileNotFoundError):
+            raise KernelError(f"{mounted[0]} is still mounted")
+        try:
             shutil.rmtree(directory)
+        except FileNotFoundError:
+            pass
+        except OSError as e:
+            raise KernelError(f"{e.filename}: {e.strerror}", errno_=e.errno or 0) from e
 
 
 #: what a PersistentVolume may be made of, of which two are known here

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 from netlab.base.errors import InputError, MachineError, NetlabError
 from netlab.cli.main import cli
-from netlab.runtime.images import archive, build, pull
+from netlab.runtime.images import archive, build, catalogue, pull
+from netlab.runtime.images.reference import Reference
 from netlab.runtime.images.store import ImageError, ImageNotFound, Store
 
 Files = dict[str, bytes]
@@ -172,12 +173,15 @@ def test_what_two_images_share_stays_until_the_second_goes(store: Store, tmp_pat
 def test_the_catalogue_says_what_it_lacks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"nginx:1\.91"):
         build.build(store, ["nginx:1.91"])
-    recipe = build.Recipe(names=("x",), binaries=("/nowhere/busybox",))
+    with pytest.raises(InputError) as absent:
+        build.build(store, ["quay.io/coreos/flannel:v0.8.0-amd64"])
+    assert absent.value.hint == "netlab flanneld runs on each node, as part of netlab agent"
+    recipe = catalogue.Recipe(names=("x",), binaries=("/nowhere/busybox",))
     monkeypatch.setattr(build, "CATALOGUE", (recipe,))
-    monkeypatch.setitem(build.PACKAGES, "/nowhere/busybox", "busybox-static")
+    monkeypatch.setitem(catalogue.PACKAGES, "/nowhere/busybox", "busybox-static")
     with pytest.raises(MachineError) as lacking:
         build.build(store, ["x"])
-    assert lacking.value.hint == "apt-get install busybox-static"
+    assert lacking.value.hint == "apt-get install --no-install-recommends busybox-static"
     assert build.build(store, []) == []
 
 
@@ -187,6 +191,32 @@ def test_pull_without_skopeo_says_what_brings_it(store: Store, monkeypatch: pyte
         pull.pull(store, "busybox")
     assert (lacking.value.exit_status, lacking.value.hint) == (3, "apt-get install skopeo")
     assert not [p for p in store.root.iterdir() if p.name.startswith(".pull")]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "why"),
+    [
+        (ImageNotFound("x cannot be pulled: manifest unknown"), "NotFound", "docker.io/library/nginx:1.91: not found"),
+        (
+            ImageError('x cannot be pulled: "initializing source docker://nginx: reading manifest 1.91 in '
+                       'docker.io/library/nginx: requested access to the resource is denied"'),
+            "Unknown", "pull access denied, repository does not exist or may require authorization: server message: "
+            "insufficient_scope: authorization failed",
+        ),
+        (
+            ImageError('x cannot be pulled: "initializing source docker://nginx:1.91: pinging container registry r.example: '
+                       'Get "https://r.example/v2/": dial tcp: lookup r.example: no such host"'),
+            "Unknown", 'failed to do request: Get "https://r.example/v2/": dial tcp: lookup r.example: no such host',
+        ),
+        (ImageError("layer is damaged"), "Unknown", "layer is damaged"),
+    ],
+)  # fmt: skip
+def test_why_it_cannot_be_pulled_as_kubelets_are_told(error: NetlabError, code: str, why: str) -> None:
+    told = pull.as_containerd(Reference.parse("nginx:1.91"), error)
+    whole = "docker.io/library/nginx:1.91"
+    assert told == (
+        f'rpc error: code = {code} desc = failed to pull and unpack image "{whole}": failed to resolve reference "{whole}": {why}'
+    )
 
 
 def test_the_command_line(tmp_path: Path) -> None:
