@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Coroutine, Sequence
@@ -21,6 +22,7 @@ from netlab.client.rest import RestClient
 from netlab.daemons import apiserver
 from netlab.kernel import netns
 from netlab.kernel.cgroups import Usage
+from netlab.kernel.commands import run_in
 from netlab.kubelet.serving.access import Access
 from netlab.kubelet.serving.server import Server
 from netlab.runtime.containers import Runtime
@@ -125,13 +127,14 @@ class StreamWorld:
         }  # fmt: skip
         await self.client.replace(f"/api/v1/nodes/{NODE}/status", made)
 
-    def network(self, pod: str) -> int:
-        """A network namespace for a pod, with lo up; a descriptor of it, the caller's to close."""
+    def network(self, pod: str) -> str:
+        """A network namespace for a pod, with lo up; its path."""
         name = f"{self.name}-{pod}"
-        fd = netns.create(name)
+        os.close(netns.create(name))
         self.namespaces.append(name)
-        self.pods.nets["default", pod] = str(netns.path(name))
-        return fd
+        run_in(name, ["ip", "link", "set", "lo", "up"], check=True)
+        path = self.pods.nets["default", pod] = str(netns.path(name))
+        return path
 
     def pod(self, name: str, script: str, **more: Any) -> str:
         """A pod that runs a shell's script in its container `c`; the container's name in the runtime."""

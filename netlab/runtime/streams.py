@@ -34,6 +34,8 @@ STDOUT, STDERR = 2, 3
 #: bytes of a packet of conmon's, with its first
 _PACKET = 8193
 _ATTACH_CHUNK = 8192
+#: seconds between orders to a monitor that is to take them one by one
+SETTLE = 0.05
 
 
 class NotStarted(NetlabError):
@@ -191,6 +193,8 @@ class Attach:
         self._runtime, self._name, self._stdin = runtime, name, stdin
         self.tty = False
         self._queues: dict[int, asyncio.Queue[bytes]] = {}
+        self._size = (0, 0)
+        self._resizing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Attach:
         """Unattachable, NoContainer."""
@@ -214,8 +218,10 @@ class Attach:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
+        tasks = [task for task in (self._reading, self._resizing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._descriptor.close()
         self._socket.close()
 
@@ -248,7 +254,19 @@ class Attach:
 
     def resize(self, width: int, height: int) -> None:
         if self.tty:
-            _order(self._orders, f"1 {height} {width}\n")
+            self._size = (width, height)
+            if self._resizing is None or self._resizing.done():
+                self._resizing = asyncio.create_task(self._resize())
+
+    async def _resize(self) -> None:
+        """conmon 2.1 takes the first of several orders that it reads at once for all of them: one is given at a time,
+        and of sizes that follow each other closely (clients begin with two) only the last."""
+        told = None
+        while told != self._size:
+            await asyncio.sleep(SETTLE)
+            told = self._size
+            with contextlib.suppress(KernelError):  # it has ended, which shows elsewhere
+                _order(self._orders, f"1 {told[1]} {told[0]}\n")
 
 
 def _order(path: Path, line: str) -> None:
