@@ -36,6 +36,11 @@ def moved(before: Owners, after: Owners) -> frozenset[str]:
     return frozenset(ip for ip, pod in before.items() if ip in after and after[ip] != pod)
 
 
+def left(before: Owners, after: Owners) -> frozenset[str]:
+    """Addresses that the pods who had them have no more, whoever has them now."""
+    return frozenset(ip for ip, pod in before.items() if after.get(ip) != pod)
+
+
 def in_order(step: Step, others: Collection[str] = (), standing: Iterable[Item] = ()) -> list[Step]:
     """A step as several. others: addresses that are another pod's now; standing: the gates as they are after it."""
     old, new = gates(step.gone), gates(step.new)

@@ -174,6 +174,24 @@ def test_N19_a_new_pod_is_isolated_before_its_first_packet(net: Net, agent: Poli
     until(lambda: reached(net, "y-a", "z-a"), "a pod that is known, and not isolated")
 
 
+def test_N20_who_gets_the_address_of_another_is_not_reached_by_his_flows(net: Net, agent: Policyd) -> None:
+    """A client that has never stopped to send is not let in because a pod that is gone had let it in."""
+    known = [p for p in PODS if (p["metadata"]["namespace"], p["metadata"]["name"]) != ("z", "a")]
+    heir = worlds.pod("z", "heir", "n1", IPS["z-a"])
+    agent.manifests.put("policies", [policy("z", podSelector={"matchLabels": {"pod": "heir"}}, **DENY)])
+    until(lambda: agent.metric_of("netlab_policy_policies") == 1, "the policy")
+    with Knocking(net, "y-a", "z-a") as client:
+        until(lambda: client.answered > 10, "answers of the pod that there is")
+        agent.manifests.put("pods", [*known, heir])
+        dropped = 'netlab_policy_dropped_packets_total{direction="ingress",family="4",namespace="z",pod="heir"}'
+        until(lambda: agent.metric_of(dropped) > 10, "the heir's door to drop")
+        before = client.answered
+        until(lambda: agent.metric_of(dropped) > 100, "more of them")
+        assert client.answered == before
+    agent.manifests.put("policies", [])
+    agent.manifests.put("pods", PODS)
+
+
 def test_counters_tell_which_rule_allowed_and_who_was_dropped(net: Net, agent: Policyd) -> None:
     agent.manifests.put("policies", [policy("x", ingress=[{"from": [{"podSelector": {}}]}, {"ports": [{"port": 81}]}])])
     until(lambda: not reached(net, "y-a", "x-a"), "the policy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from netlab.base.aio import first
@@ -16,7 +16,7 @@ from netlab.daemons.policyd.agent import Agent, wants
 from netlab.daemons.policyd.options import Options
 from netlab.daemons.signals import told, until_told
 from netlab.daemons.sources import Origin, Source, opened
-from netlab.kernel import netns
+from netlab.kernel import conntrack, netns
 from netlab.kernel.apply import DaemonKernel
 from netlab.kernel.iptables import Iptables
 from netlab.kernel.ledger import FileLedger
@@ -24,6 +24,7 @@ from netlab.kernel.linux import LinuxBackend
 from netlab.kernel.probe import iptables_variant
 from netlab.model import HostState, Item
 from netlab.model.diff import Op
+from netlab.model.flows import Flow
 
 OWNER = "policy"
 log = logging.getLogger("policyd")
@@ -45,6 +46,12 @@ class HereNetwork:
 
     def step(self, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
         return self._kernel.step(netns.HERE, OWNER, gone, new)
+
+    def flows(self, family: Family, protocol: str) -> list[Flow]:
+        return conntrack.read(netns.HERE, family, protocol)
+
+    def forget(self, flows: Iterable[Flow]) -> int:
+        return conntrack.forget(netns.HERE, flows)
 
     def counts(self, family: Family) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}

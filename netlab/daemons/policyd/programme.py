@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from netlab.base.errors import KernelError
+from netlab.compile.frontends import LASTING
 from netlab.compile.objects import Name, NetworkPolicy, Objects
 from netlab.compile.policies_iptables import (
     EGRESS,
@@ -21,12 +22,13 @@ from netlab.compile.policies_iptables import (
     pod_chain,
     policy_chain,
 )
-from netlab.compile.policies_steps import Owners, in_order, moved, opened, owners
+from netlab.compile.policies_steps import Owners, in_order, left, moved, opened, owners
 from netlab.compile.proxier import merged_steps
 from netlab.compile.proxying import Family
 from netlab.compile.rules import families_of
 from netlab.model import Chain, HostState, Item
 from netlab.model.diff import Op
+from netlab.model.flows import Flow
 from netlab.model.item import Key
 
 _POLICY_CHAIN = re.compile(r"NETPOL-(?:IN|EG)-[A-Z2-7]{16}")
@@ -44,6 +46,12 @@ class Network(Protocol):
 
     def step(self, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
         """Make a change, knowing what was."""
+
+    def flows(self, family: Family, protocol: str) -> list[Flow]:
+        """The tracked connections."""
+
+    def forget(self, flows: Iterable[Flow]) -> int:
+        """Delete tracked connections; returns how many were still there."""
 
     def counts(self, family: Family) -> dict[str, list[int]]:
         """By chain of the filter table, the packets of its rules in their order."""
@@ -154,7 +162,7 @@ class Programme:
         steps = in_order(merged_steps(c.step() for c in compilers), moved(self._owners, after), standing)
         self.obeyed = False
         ops = [op for step in steps if step for op in self.network.step(step.gone, step.new)]
-        self.obeyed, self._owners = True, after
+        self._settle(after)
         return ops
 
     def _whole(self) -> list[Op]:
@@ -167,8 +175,19 @@ class Programme:
         ops = self.network.apply(first)
         if rest:
             ops += self.network.step(rest.gone, rest.new)
-        self.obeyed, self._owners = True, after
+        self._settle(after)
         return ops
+
+    def _settle(self, after: Owners) -> None:
+        """The kernel has taken it all. What a pod's clients and servers had with it ends with it: who gets its address
+        would else be reached past his policies, by whoever has never stopped to send (N20)."""
+        gone, self._owners, self.obeyed = left(self._owners, after), after, True
+        for family in self._compilers if gone else ():
+            for protocol in LASTING:
+                flows = self.network.flows(family, protocol)
+                self.network.forget(
+                    f for f in flows if not gone.isdisjoint(map(str, (f.source, f.address, f.answerer)))
+                )
 
     # -- counters
 

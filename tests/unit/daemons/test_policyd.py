@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 from oracle import worlds
@@ -14,6 +16,7 @@ from netlab.compile.policies_iptables import PolicyConfig, policy_chain
 from netlab.daemons.policyd.programme import Programme
 from netlab.model import Chain, HostState, Item
 from netlab.model.diff import Op
+from netlab.model.flows import Flow
 
 
 class Picky:
@@ -23,6 +26,7 @@ class Picky:
         self.word, self.broken = word, False
         self.items: dict[object, Item] = {}
         self.calls: list[str] = []
+        self.tracked: list[Flow] = []
 
     def claimed(self) -> HostState:
         return HostState()
@@ -40,6 +44,14 @@ class Picky:
             self.items.pop(item.order, None)
         self.items |= {item.order: item for item in new}
         return []
+
+    def flows(self, family: int, protocol: str) -> list[Flow]:
+        return [f for f in self.tracked if f.protocol == protocol and f.address.version == family]
+
+    def forget(self, flows: Iterable[Flow]) -> int:
+        gone = list(flows)
+        self.tracked = [f for f in self.tracked if f not in gone]
+        return len(gone)
 
     def counts(self, family: int) -> dict[str, list[int]]:
         return {i.name: [1] * len(i.rules) for i in self.items.values() if isinstance(i, Chain)}
@@ -114,3 +126,29 @@ def test_figures_by_rule_and_pod(kernel: Picky) -> None:
     found = {(f.what, f.name, f.rule): f.packets for f in programme.figures() if f.family == 4}
     assert found[("allowed", "tcp", "0")] == 1 and found[("dropped", "a", "")] == 1
     assert found[("held", "", "")] == 2  # one rule for each direction
+
+
+def flow(protocol: str, source: str, target: str, answerer: str = "") -> Flow:
+    return Flow(protocol, ip_address(source), 4000, ip_address(target), 53, ip_address(answerer or target), 53)
+
+
+def test_N20_what_a_pod_had_with_others_ends_with_it(kernel: Picky) -> None:
+    programme = Programme(kernel, PolicyConfig(node="n1"))
+    found = world("TCP")
+    (one, other) = [pod for pod in found.pods if pod.node == "n1"][:2]
+    programme.follow(found)
+    kept = [flow("udp", "203.0.113.9", other.ips[0]), flow("tcp", "203.0.113.9", one.ips[0])]
+    dead = [
+        flow("udp", "203.0.113.9", one.ips[0]), flow("sctp", one.ips[0], "203.0.113.9"),
+        flow("udp", "203.0.113.9", "10.96.0.10", one.ips[0]),
+    ]  # fmt: skip
+    kernel.tracked = [*kept, *dead]
+    programme.follow(found)
+    assert kernel.tracked == [*kept, *dead]
+    # another pod has its address, and it another one
+    renamed = replace(one, name="another")
+    programme.follow(replace(found, pods=tuple(renamed if pod is one else pod for pod in found.pods)))
+    assert kernel.tracked == kept
+    kernel.tracked = [*kept, *dead]
+    programme.follow(replace(found, pods=tuple(pod for pod in found.pods if pod is not one)))
+    assert kernel.tracked == kept
