@@ -13,6 +13,7 @@ sends unconnected UDP so), they join too: with DF an id means nothing (RFC 6864 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -35,13 +36,17 @@ from netlab.overlay.udp.packets import (
     VNET,
     VNET_LEN,
     WORD,
+    header_ok,
 )
-from netlab.overlay.udp.sums import Bytes, pitch, row_sums, swapped
+from netlab.overlay.udp.sums import Bytes, complements, pitch, swapped
 
 _KEPT = 64  # lists of slices; a flow needs one
 
 #: the kernel takes no more segments of UDP in one packet (linux/udp.h, UDP_MAX_SEGMENTS; 64 before Linux 6.13)
 MAX_UDP_SEGMENTS = 64
+
+#: packets of a batch that are compared with one ramp, and ends of runs up to which that is worth it
+_RAMP, _FEW = 1024, 16
 
 
 class _Shape(NamedTuple):
@@ -67,6 +72,30 @@ def _shape(size: int, header: int, protocol: int, ids_stay: bool) -> _Shape:
     else:
         mask[6] = 0xFFFF0000
     return _Shape(mask, steps)
+
+
+@lru_cache(_KEPT)
+def _ramp(size: int, header: int, protocol: int, ids_stay: bool) -> _Shape:
+    """As `_shape`, for whole batches: `steps` is what each packet has more than the first one, (_RAMP, header words).
+
+    IPv4's checksum is among it: it falls by one where the id grows by one, as long as neither of them wraps.
+    """
+    shape = _shape(size, header, protocol, ids_stay)
+    mask, steps = shape.mask.copy(), shape.steps.astype(np.int64)
+    mask[2] = 0xFFFFFFFF
+    steps[2] = 0 if ids_stay else -1
+    ramp = np.arange(_RAMP, dtype=np.int64)[:, None] * steps
+    return _Shape(mask, (ramp & 0xFFFFFFFF).astype(np.uint32))
+
+
+@lru_cache(_KEPT)
+def _lack(short: int, header: int, protocol: int) -> npt.NDArray[np.uint32]:
+    """What the headers of a last packet that is `short` bytes shorter have less. Shape (header words,)."""
+    words = np.zeros(header >> 2, np.int64)
+    words[0], words[2] = short, -short
+    if protocol == UDP:
+        words[6] = short << 16
+    return (words & 0xFFFFFFFF).astype(np.uint32)
 
 
 class Run(NamedTuple):
@@ -122,6 +151,82 @@ class Batch:
 
     def runs(self) -> list[Run]:
         """The batch in runs, in its order. A run of one packet says nothing about that packet."""
+        return self._even() or self._any()
+
+    def _even(self) -> list[Run]:
+        """The runs where they are few and nothing is wrong, as nearly always; else none.
+
+        It finds no other than `_any`, in a third of the time: headers less what each is expected to have more than the
+        first one are compared as bytes, and checksums in one go.
+        """
+        count, view, start, size = self.count, self._view, self.start, self.size
+        header = self._header(0) if count > 1 else 0
+        short = size - self.last
+        if short and self.last <= header:  # an ACK behind the data
+            count, short = count - 1, 0
+        if header == 0 or not 1 < count <= _RAMP:
+            return []
+        _, _, _, _, fragment, _, protocol, _, src, dst = IPV4.unpack_from(view, start)
+        stay = bool(fragment & DF) and view[start + 4 : start + 6] == view[start + size + 4 : start + size + 6]
+        mask, steps = _ramp(size, header, protocol, stay)
+        rows = self._rows if count == self.count else self._rows[:count]
+        heads = rows.view(np.uint32)[:, : header >> 2].byteswap()
+        heads -= steps[:count]
+        if short:
+            heads[-1] += _lack(short, header, protocol)
+        heads &= mask
+        alike = heads.tobytes()
+        bounds = [0, count]
+        if alike != alike[:header] * count:
+            bounds[1:1] = (np.flatnonzero((heads[1:] != heads[:-1]).any(axis=1)) + 1).tolist()
+            if len(bounds) > _FEW:
+                return []
+        # ids that wrap anywhere in the first flow would end its run, which they need not
+        if not self._leads(0, count, header, stay, short) or not all(
+            self._leads(first, end, header, stay, short) for first, end in pairwise(bounds[1:])
+        ):
+            return []
+        sums = complements(rows)
+        pseudo = src + dst + protocol + size - 20
+        sums -= swapped(pseudo % 0xFFFF)
+        if short:
+            sums[-1] += swapped(pseudo % 0xFFFF) - swapped((pseudo - short) % 0xFFFF)
+        sums %= 0xFFFF
+        if np.count_nonzero(sums):
+            return []
+        most = self._most(header, protocol)
+        found: list[Run] = []
+        if protocol == UDP:
+            if np.count_nonzero(rows.view(np.uint16)[:, 13]) < count:
+                return []  # the sender has left a checksum out
+            for first, end in pairwise(bounds):
+                found += [Run(n, min(n + most, end), header) for n in range(first, end, most)]
+        else:
+            flags = rows[:, 33].tobytes()
+            for first, end in pairwise(bounds):
+                while first < end:
+                    pushed = flags.find(flags[first] | PSH, first, end)
+                    to = min(end if pushed < 0 else pushed + 1, first + most)
+                    found.append(Run(first, to, header))
+                    first = to
+        if count < self.count:
+            found.append(Run(count, self.count, 0))
+        return found
+
+    def _leads(self, first: int, end: int, header: int, ids_stay: bool, short: int) -> bool:
+        """Whether packets from `first` to `end` are a run if they are even: it can begin one, and no ramp wraps."""
+        if end == self.count == first + 1:
+            return True
+        view, at = self._view, self.start + first * self.size
+        if self._header(first) != header or not header_ok(view, at, 20):
+            return False
+        check = view[at + 10] << 8 | view[at + 11]
+        if check + short > 0xFFFF:
+            return False
+        return ids_stay or (check >= end - first <= 0x10000 - (view[at + 4] << 8 | view[at + 5]))
+
+    def _any(self) -> list[Run]:
+        """The runs of whatever it is."""
         found: list[Run] = []
         at = 0
         while at < self.count:
@@ -181,9 +286,9 @@ class Batch:
             sums[1, -1] += swapped(protocol + self.last - 20) - swapped(protocol + size - 20)
             if self.last > header:
                 # as long as the others, if it is as long as it says
-                heads[-1, 0] += short
-                heads[-1, 6] += short << 16 if protocol == UDP else 0
-        sums[1] += row_sums(rows)
+                heads[-1:, 0] += short  # by arrays, in which it may wrap
+                heads[-1:, 6] += short << 16 if protocol == UDP else 0
+        sums[1] -= complements(rows)
         sums %= 0xFFFF
         wrong = (sums[0] | sums[1]) != 0
         if protocol == UDP:
@@ -203,10 +308,13 @@ class Batch:
         """A run in pieces that fit a packet; one whose first packet cannot be the first of a run, in single packets."""
         if end - first > 1 and self._header(first) != header:
             return [Run(n, n + 1, 0) for n in range(first, end)]
-        most = (MAX_PACKET - header) // (self.size - header)
-        if self._view[self.start + first * self.size + 9] == UDP:
-            most = min(most, MAX_UDP_SEGMENTS)
+        most = self._most(header, self._view[self.start + first * self.size + 9])
         return [Run(n, min(n + most, end), header) for n in range(first, end, most)]
+
+    def _most(self, header: int, protocol: int) -> int:
+        """Packets that fit one super packet."""
+        most = (MAX_PACKET - header) // (self.size - header)
+        return min(most, MAX_UDP_SEGMENTS) if protocol == UDP else most
 
     def place(self, index: int) -> tuple[int, int]:
         """Where a datagram is in the buffer, and its length."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from netlab.base.errors import KernelError
 from netlab.overlay.udp.counters import PathCounters
 from netlab.overlay.udp.fast import FastLane
-from netlab.overlay.udp.lane import Lane, OpenTun
+from netlab.overlay.udp.lane import TURN, Lane, OpenTun
 from netlab.overlay.udp.plain import PlainLane
 from netlab.overlay.udp.routes import RouteTable
 from netlab.overlay.udp.wire import can_segment, take_gro
@@ -72,8 +73,8 @@ class UdpPath:
         """Begin to carry. `wait` tells how it ends."""
         self._loop = loop or asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        self._loop.add_reader(self._tun.fd, self._guarded, self._from_tun)
-        self._loop.add_reader(self._sock, self._guarded, self._lane.from_socket)
+        self._loop.add_reader(self._tun.fd, self._guarded, self._carry, True)
+        self._loop.add_reader(self._sock, self._guarded, self._carry, False)
 
     def close(self) -> None:
         """Stop carrying, now. Any number of times."""
@@ -101,9 +102,9 @@ class UdpPath:
         finally:
             self.close()
 
-    def _guarded(self, turn: Callable[[], None]) -> None:
+    def _guarded(self, turn: Callable[..., None], *args: bool) -> None:
         try:
-            turn()
+            turn(*args)
         except Exception as e:  # noqa: BLE001 - told to whoever waits; a turn that fails must not be taken again for ever
             number = e.errno or 0 if isinstance(e, OSError) else 0
             error = KernelError(f"the udp backend's data path has ended: {e}", errno_=number)
@@ -113,10 +114,28 @@ class UdpPath:
                 self._ended.exception()  # who waits is told; nobody has to
             self.close()
 
-    def _from_tun(self) -> None:
-        if not self._lane.from_tun():
-            self.counters.blocked += 1
-            self._pause()
+    def _carry(self, tun: bool) -> None:
+        """Both directions in turns, until one has nothing more; tun: which is first.
+
+        What the one brings makes the other readable before this process is asked to wait: the kernel answers a segment
+        with an ACK, and an ACK with the next segments, while they are written. To ask costs 1 µs, to be woken 10.
+        """
+        lane, tx, rx = self._lane, self.counters.tx, self.counters.rx
+        until = time.monotonic() + TURN
+        both = False
+        while True:
+            before = tx.calls + rx.calls
+            if not tun:
+                lane.from_socket()
+            elif self._writing:
+                return
+            elif not lane.from_tun():
+                self.counters.blocked += 1
+                self._pause()
+                return
+            if (both and tx.calls + rx.calls == before) or time.monotonic() > until:
+                return
+            both, tun = True, not tun
 
     def _pause(self) -> None:
         if self._loop and not self._writing:
@@ -128,4 +147,4 @@ class UdpPath:
         if self._loop and self._lane.resume():
             self._loop.remove_writer(self._sock)
             self._writing = False
-            self._loop.add_reader(self._tun.fd, self._guarded, self._from_tun)
+            self._loop.add_reader(self._tun.fd, self._guarded, self._carry, True)

@@ -13,11 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from netlab.overlay.udp.packets import CWR, FIN, PSH, TCP, UDP, Buffer, total
-from netlab.overlay.udp.sums import Bytes, pitch, row_sums, swapped
+from netlab.overlay.udp.packets import CWR, FIN, PSH, TCP, TCP_CHECK, UDP, UDP_CHECK, WORD, Buffer
+from netlab.overlay.udp.sums import Bytes, complements, pitch, swapped
 
 #: bytes of output that the largest super packet may need: 64 KiB in segments of half header, half payload
 MAX_OUTPUT = 160 << 10
+
+_KEPT = 64  # places; a flow needs one or two
 
 
 class Cut(NamedTuple):
@@ -43,48 +45,118 @@ def headers(data: Buffer, at: int, end: int) -> int:
     return whole if whole >= size + 20 and at + whole <= end else 0
 
 
-class _Steps(NamedTuple):
-    """What depends on the shape of a super packet alone. Shapes (n, header words) and (n,).
+@lru_cache(256)
+def _steps(
+    count: int, header: int, size: int, payload: int, protocol: int, short: int, flags: int
+) -> npt.NDArray[np.uint32]:
+    """What each segment's header has more than the first one's, as 32-bit numbers that wrap. Shape (count, words).
 
-    header: what each segment's header has more than the first one's, in 32-bit words; ids: what its IPv4 checksum has
-    less.
+    size: of the IPv4 header; short: bytes that the last segment lacks; flags: FIN, PSH and CWR as far as they are set.
+    An IPv4 checksum falls by one where the id grows by one: true until one of the two wraps, see `_carry`.
+    """
+    numbers = np.arange(count, dtype=np.int64)
+    words = np.zeros((count, header >> 2), np.int64)
+    words[:, 1] = numbers << 16
+    words[:, 2] = -numbers
+    words[-1, 0] -= short
+    words[-1, 2] += short
+    l4 = size >> 2
+    if protocol == TCP:
+        words[:, l4 + 1] = numbers * payload
+        words[:-1, l4 + 3] -= (flags & (FIN | PSH)) << 16
+        words[1:, l4 + 3] -= (flags & CWR) << 16
+    else:
+        words[-1, l4 + 1] -= short << 16
+    return (words & 0xFFFFFFFF).astype(np.uint32)
+
+
+def _carry(heads: npt.NDArray[np.uint32], ident: int, check: int, short: int, upper: int) -> None:
+    """The word of the IPv4 checksum where ids or checksums wrap. upper: its other half, TTL and protocol."""
+    ids = np.arange(ident, ident + len(heads), dtype=np.int64)
+    checks = check + ident - ids
+    checks += ids > 0xFFFF  # the header's sum falls by 65536 there, which is 1 modulo 65535
+    checks[-1] += short
+    heads[:, 2] = checks % 0xFFFF + (upper << 16)
+
+
+class _Place(NamedTuple):
+    """Where super packets of one shape are cut to: views that take as long to make as to use, so they are kept.
+
+    ip: bytes of the IPv4 header; split: where in the packet the payload of a last segment begins that is shorter than
+    the others; rows: all segments, each with zeros behind it to a multiple of 8; bodies: the payloads of those that are
+    of one size, (k, segments, bytes); tail: that of the other; blank: what has to be zero; numbers: room for the
+    headers, which go to `heads`; parts: of it, for each packet; checks: the place of the checksums of TCP or UDP; out:
+    the segments in the output, if they are not built there; steps: `_steps` that were asked for, by the flags.
     """
 
-    header: npt.NDArray[np.uint32]
-    ids: npt.NDArray[np.int64]
-
-
-@lru_cache(256)
-def _steps(count: int, header: int, size: int, gso_size: int, protocol: int) -> _Steps:
-    numbers = np.arange(count, dtype=np.int64)
-    words = np.zeros((count, header >> 2), np.uint32)
-    words[:, 1] = (numbers << 16) & 0xFFFFFFFF
-    if protocol == TCP:
-        words[:, (size >> 2) + 1] = (numbers * gso_size) & 0xFFFFFFFF
-    return _Steps(words, numbers)
+    cut: Cut
+    ip: int
+    split: int
+    rows: Bytes
+    bodies: Bytes
+    tail: Bytes | None
+    blank: tuple[Bytes, ...]
+    numbers: npt.NDArray[np.uint32]
+    parts: tuple[npt.NDArray[np.uint32], ...]
+    heads: npt.NDArray[np.uint32]
+    checks: npt.NDArray[np.uint16]
+    out: Bytes | None
+    steps: dict[int, npt.NDArray[np.uint32]]
 
 
 class Segmenter:
-    """Keeps the scratch space for packets whose size is no multiple of 8.
+    """Writes segments to `out`, which has room for as many bytes as it is ever asked for: see `cut`.
 
     Headers are computed as 32-bit numbers, all segments' at once, and swapped to network order in the end: half as many
-    calls of numpy as field by field, and it is the calls that cost (1 µs each, a segment's arithmetic 10 ns).
+    calls of numpy as field by field, and it is the calls that cost (0.5 to 1 µs each, a segment's arithmetic 10 ns).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, out: Bytes) -> None:
+        self._out = out
         self._scratch: Bytes = np.zeros(MAX_OUTPUT, np.uint8)
+        self._places: dict[tuple[int, int, int, int, int, int, int], _Place] = {}
 
-    def cut(self, packets: Bytes, header: int, gso_size: int, out: Bytes, at: int) -> Cut | None:
+    def cut(self, packets: Bytes, header: int, gso_size: int, at: int) -> Cut | None:
         """Write the segments of all packets to out[at:], in their order.
 
         packets: shape (k, n), IPv4 with TCP or UDP, of one protocol and one size of headers, so that k packets take no
         more calls than one; their IPv4 headers already judged; header: as `headers` tells it; gso_size: payload bytes
-        of a segment; out: with room for k * MAX_OUTPUT bytes from `at` on. Unless k is 1 they have to be `level`. None
+        of a segment; at: with room for k * MAX_OUTPUT bytes behind it. Unless k is 1 they have to be `level`. None
         if the segments do not fit there.
         """
-        many = len(packets)
         view = packets[0].data  # indexing it is 3 times faster than indexing the array
-        shape = shape_of(len(view), header, gso_size)
+        size, protocol = (view[0] & 15) * 4, view[9]
+        key = at, len(packets), len(view), header, gso_size, size, protocol
+        place = self._places.get(key)
+        if place is None:
+            place = self._place(*key)
+            if place is None:
+                return None
+        cut, _, split, rows, bodies, tail, blank, numbers, parts, heads, checks, out, _ = place
+        bodies[...] = packets[:, header:split].reshape(bodies.shape)
+        if tail is not None:
+            tail[...] = packets[0, split:]
+        for zeros in blank:
+            zeros[...] = 0
+        short = cut.size - cut.last
+        for packet, part in zip(packets, parts, strict=True):
+            _head(packet.data, header, place, short, part)
+        heads[...] = numbers.byteswap()
+        sums = complements(rows)
+        if short:
+            sums[-1] += swapped(short)  # its pseudo header says so much less
+        sums %= 0xFFFF
+        if protocol == UDP:
+            sums[sums == 0] = 0xFFFF  # zero would say that there is none (RFC 768)
+        checks[...] = sums
+        if out is not None:
+            out[...] = rows[:, : cut.size]
+        return cut
+
+    def _place(
+        self, at: int, many: int, size: int, header: int, gso_size: int, ip: int, protocol: int
+    ) -> _Place | None:
+        shape = shape_of(size, header, gso_size)
         if shape is None:
             return None
         count, length, last = shape
@@ -93,35 +165,64 @@ class Segmenter:
         direct = step == length and not at & 7
         if not direct and total_ * step > len(self._scratch):
             self._scratch = np.zeros(total_ * step, np.uint8)
-        rows = (out[at : at + total_ * step] if direct else self._scratch[: total_ * step]).reshape(total_, step)
-        cube = rows.reshape(many, count, step)
+            self._places.clear()
+        rows = (self._out[at : at + total_ * step] if direct else self._scratch[: total_ * step]).reshape(total_, step)
         whole = count if last == length else count - 1
-        split = header + whole * (length - header)
-        cube[:, :whole, header:length] = packets[:, header:split].reshape(many, whole, length - header)
+        blank = []
         if whole < count:
-            cube[:, -1, header:last] = packets[:, split:]
-            cube[:, -1, last:] = 0
+            blank.append(rows[-1, last:])
         if step > length:
-            rows[:, length:] = 0
-        size, protocol = (view[0] & 15) * 4, view[9]
-        rows.view(np.uint32)[:, : header >> 2] = _heads(packets, header, count, length=length, last=last)
-        sums = row_sums(rows)
-        for n, packet in enumerate(packets):
-            addresses = total(packet.data[12:20]) + protocol
-            sums[n * count : (n + 1) * count] += swapped((addresses + length - size) % 0xFFFF)
-        if last < length:
-            sums[-1] += swapped((addresses + last - size) % 0xFFFF) - swapped((addresses + length - size) % 0xFFFF)
-        check = np.negative(sums, out=sums)
-        check %= 0xFFFF
-        words = rows.view(np.uint16)
-        if protocol == TCP:
-            words[:, (size + 16) >> 1] = check
-        else:
-            check[check == 0] = 0xFFFF  # zero would say that there is none (RFC 768)
-            words[:, (size + 6) >> 1] = check
-        if not direct:
-            out[at : at + total_ * length].reshape(total_, length)[...] = rows[:, :length]
-        return Cut(total_, length, last)
+            blank.append(rows[:, length:])
+        if len(self._places) >= _KEPT:
+            self._places.clear()
+        numbers = np.empty((total_, header >> 2), np.uint32)
+        place = self._places[at, many, size, header, gso_size, ip, protocol] = _Place(
+            Cut(total_, length, last),
+            ip,
+            header + whole * (length - header),
+            rows,
+            rows.reshape(many, count, step)[:, :whole, header:length],
+            rows[-1, header:last] if whole < count else None,
+            tuple(blank),
+            numbers,
+            tuple(numbers.reshape(many, count, header >> 2)),
+            rows.view(np.uint32)[:, : header >> 2],
+            rows.view(np.uint16)[:, (ip + (TCP_CHECK if protocol == TCP else UDP_CHECK)) >> 1],
+            None if direct else self._out[at : at + total_ * length].reshape(total_, length),
+            {},
+        )
+        return place
+
+
+def _head(packet: memoryview, header: int, place: _Place, short: int, into: npt.NDArray[np.uint32]) -> None:
+    """The headers of a packet's segments as numbers.
+
+    IPv4's checksum is right; in the place of the other one is the pseudo header's sum, for the last segment too as if
+    it did not lack `short` bytes.
+    """
+    # a few bytes are faster changed as bytes than by calls of numpy
+    first = bytearray(packet[:header])
+    size, length, protocol = place.ip, place.cut.size, first[9]
+    WORD.pack_into(first, 2, length)
+    first[10:12] = b"\0\0"
+    check = -int.from_bytes(first[:size], "big") % 0xFFFF
+    WORD.pack_into(first, 10, check)
+    pseudo = (int.from_bytes(first[12:20], "big") + protocol + length - size) % 0xFFFF
+    flags = 0
+    if protocol == TCP:
+        WORD.pack_into(first, size + TCP_CHECK, pseudo)
+        flags = first[size + 13] & (FIN | PSH | CWR)
+    else:
+        WORD.pack_into(first, size + 4, length - size)
+        WORD.pack_into(first, size + UDP_CHECK, pseudo)
+    count = len(into)
+    steps = place.steps.get(flags)
+    if steps is None:
+        steps = place.steps[flags] = _steps(count, header, size, length - header, protocol, short, flags)
+    np.add(steps, np.frombuffer(first, np.uint32).byteswap(), out=into)
+    ident = first[4] << 8 | first[5]
+    if ident + count > 0x10000 or not count <= check < 0xFFFF - short:
+        _carry(into, ident, check, short, first[8] << 8 | protocol)
 
 
 def shape_of(size: int, header: int, gso_size: int) -> tuple[int, int, int] | None:
@@ -137,47 +238,3 @@ def shape_of(size: int, header: int, gso_size: int) -> tuple[int, int, int] | No
 def level(size: int, header: int, gso_size: int) -> bool:
     """Whether packets of this size can be cut together: no segment is shorter than the others."""
     return size > header and gso_size > 0 and (size - header) % gso_size == 0
-
-
-def _heads(packets: Bytes, header: int, count: int, *, length: int, last: int) -> npt.NDArray[np.uint32]:
-    """The segments' headers in network order, IPv4's checksum right, that of TCP or UDP zero. Shape (k * count, words).
-
-    packets: as for `cut`; count: segments of each of them.
-    """
-    many = len(packets)
-    firsts = bytearray()
-    bases, flags = [], 0
-    for packet in packets:
-        # a few bytes are faster changed as bytes than by calls of numpy
-        first = bytearray(packet[:header])
-        size, protocol = (first[0] & 15) * 4, first[9]
-        first[2:4] = length.to_bytes(2, "big")
-        first[10:12] = b"\0\0"
-        bases.append([-total(first[:size])])
-        if protocol == TCP:
-            first[size + 16 : size + 18] = b"\0\0"
-            flags |= first[size + 13]
-        else:
-            first[size + 4 : size + 6] = (length - size).to_bytes(2, "big")
-            first[size + 6 : size + 8] = b"\0\0"
-        firsts += first
-    steps = _steps(count, header, size, length - header, protocol)
-    heads = np.frombuffer(firsts, ">u4").reshape(many, 1, header >> 2) + steps.header
-    check = np.array(bases) - steps.ids
-    for n in range(many):
-        ident = int.from_bytes(firsts[n * header + 4 : n * header + 6], "big")
-        if ident + count > 0x10000:
-            check[n, 0x10000 - ident :] += 1  # the header's sum falls by 65536 there, which is 1 modulo 65535
-    if last < length:
-        check[:, -1] += length - last
-        heads[:, -1, 0] -= length - last
-        if protocol == UDP:
-            heads[:, -1, (size >> 2) + 1] -= (length - last) << 16
-    check %= 0xFFFF
-    heads[:, :, 2] |= check.astype(np.uint32)
-    if protocol == TCP and flags & (FIN | PSH | CWR):
-        word = (size >> 2) + 3
-        heads[:, 1:, word] &= 0xFFFFFFFF ^ CWR << 16
-        heads[:, :-1, word] &= 0xFFFFFFFF ^ (FIN | PSH) << 16
-    swapped_: npt.NDArray[np.uint32] = heads.reshape(-1, header >> 2).byteswap(inplace=True)
-    return swapped_

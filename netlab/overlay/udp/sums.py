@@ -9,6 +9,7 @@ Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.int64]
 
 _CARRY = np.uint64((1 << 32) - 1)
+_HALF = np.uint64(32)
 
 
 def pitch(size: int) -> int:
@@ -16,23 +17,26 @@ def pitch(size: int) -> int:
     return (size + 7) & ~7
 
 
-def row_sums(rows: Bytes) -> Words:
-    """The sum of each row's 16-bit words in the machine's byte order, to be taken modulo 65535. Shape (n, p) to (n,).
+def complements(rows: Bytes) -> Words:
+    """Minus the sum of each row's 16-bit words in the machine's byte order, to be taken modulo 65535: a row whose
+    checksum is right has zero, and one whose checksum is yet zero has that. Shape (n, p) to (n,).
 
     p: a multiple of 8; rows aligned to 8 and contiguous, at most 2**32 bytes long. A sum in the other byte order is the
     same number with its bytes swapped, so what is stored in the machine's order is right on the wire (RFC 1071
     section 2).
 
     Adding 64-bit words is 3 times faster than widening 16-bit ones, but loses what overflows. The sum of the upper
-    halves alone, which cannot overflow, brings it back: the lower halves' sum is the difference.
+    halves alone, which cannot overflow, brings it back: the lower halves' sum is the difference. Shifting them down
+    first is one pass more, and still faster than a sum that widens every other 32-bit word.
     """
-    wrapped = np.add.reduce(rows.view(np.uint64), axis=1)
-    upper = np.add.reduce(rows.view(np.uint32)[:, 1::2], axis=1, dtype=np.uint64)
+    words = rows.view(np.uint64)
+    wrapped = np.add.reduce(words, axis=1)
+    upper = np.add.reduce(words >> _HALF, axis=1)
     # lower + upper, with lower = wrapped - (upper << 32), in two steps instead of three
     upper *= _CARRY
-    wrapped -= upper
-    sums: Words = wrapped.view(np.int64)
-    return sums
+    upper -= wrapped
+    found: Words = upper.view(np.int64)
+    return found
 
 
 def swapped(word: int) -> int:

@@ -32,7 +32,7 @@ from netlab.overlay.udp.packets import (
 )
 from netlab.overlay.udp.routes import RouteTable
 from netlab.overlay.udp.segment import MAX_OUTPUT, Segmenter, headers, level
-from netlab.overlay.udp.sums import pitch, row_sums, swapped
+from netlab.overlay.udp.sums import complements, pitch, swapped
 
 addresses = st.integers(0, 2**32 - 1)
 words = st.integers(0, 65535)
@@ -44,11 +44,11 @@ def test_total_is_the_sum(data: bytes) -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 30).map(lambda n: n * 8), st.sampled_from([0, 1, 0xFF]), st.randoms())
-def test_row_sums(count: int, size: int, fill: int, random) -> None:
+def test_complements(count: int, size: int, fill: int, random) -> None:
     rows = np.full((count, size), fill, np.uint8)
     if fill == 1:
         rows[...] = np.frombuffer(random.randbytes(count * size), np.uint8).reshape(count, size)
-    assert [int(s) % 65535 for s in row_sums(rows)] == [swapped(total(row.tobytes())) % 65535 for row in rows]
+    assert [int(s) % 65535 for s in complements(rows)] == [-swapped(total(row.tobytes())) % 65535 for row in rows]
 
 
 @given(st.integers(2, 255), words, addresses, addresses)
@@ -135,7 +135,7 @@ def cut(packets: list[bytes], gso: int, at: int) -> list[bytes] | None:
     array = np.frombuffer(bytearray(b"".join(packets)), np.uint8).reshape(len(packets), -1)
     out = np.full(at + (len(packets) + 1) * MAX_OUTPUT, 0xAA, np.uint8)
     header = headers(array[0].data, 0, len(packets[0]))
-    found = Segmenter().cut(array, header, gso, out, at)
+    found = Segmenter(out).cut(array, header, gso, at)
     if found is None:
         return None
     whole = out[at : at + found.total].tobytes()
@@ -250,13 +250,14 @@ def test_a_wrong_checksum_is_not_made_right() -> None:
     assert written[1] == bytes(VNET_LEN) + bad
 
 
-def test_two_wrong_ones_that_cancel_are_not_made_right() -> None:
-    datagrams = flow(2)
-    bad = bytearray(datagrams[1])
-    for at in (10, 36):  # one more in the IPv4 header's, one less in TCP's
-        number = int.from_bytes(bad[at : at + 2], "big") + (1 if at == 10 else -1)
-        bad[at : at + 2] = number.to_bytes(2, "big")
-    assert lengths(joined([datagrams[0], bytes(bad)])) == [1, 1]
+@pytest.mark.parametrize("which", [{1}, {0, 1}])
+def test_two_wrong_ones_that_cancel_are_not_made_right(which: set[int]) -> None:
+    datagrams = [bytearray(one) for one in flow(2)]
+    for n in which:
+        for at in (10, 36):  # one more in the IPv4 header's, one less in TCP's
+            number = int.from_bytes(datagrams[n][at : at + 2], "big") + (1 if at == 10 else -1)
+            datagrams[n][at : at + 2] = number.to_bytes(2, "big")
+    assert lengths(joined([bytes(one) for one in datagrams])) == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -338,6 +339,83 @@ def test_sequence_and_id_wrap() -> None:
     datagrams = reference.segment(packet, 100)
     assert cut([packet], 100, 0) == datagrams
     assert lengths(joined(datagrams)) == [30]
+
+
+def ident_for(check: int, *, size: int = 100) -> int:
+    """The id with which the first packet of `flow` has this IPv4 checksum."""
+    return next(n for n in range(1, 65536) if flow(1, size, ident=n)[0][10:12] == check.to_bytes(2, "big"))
+
+
+@pytest.mark.parametrize("check", [0, 3, 0xFFFD])
+def test_an_ipv4_checksum_wraps(check: int) -> None:
+    first = flow(1, 100, ident=ident_for(check))[0]
+    packet = reference.tcp(bytes(950), seq=0, ident=int.from_bytes(first[4:6], "big"))
+    datagrams = reference.segment(packet, 100)
+    assert datagrams[0][10:12] == check.to_bytes(2, "big")
+    assert cut([packet], 100, 0) == datagrams
+    assert lengths(joined(datagrams)) == [10]
+
+
+def test_a_batch_of_some_runs() -> None:
+    """As it comes from several super packets: the time stamp or the window changes between them."""
+    datagrams = [
+        reference.tcp(bytes([n]) * 100, seq=n * 100, ident=n, window=500 + n // 4, flags=0x18 if n == 6 else 0x10)
+        for n in range(11)
+    ]
+    written = joined(datagrams)
+    assert lengths(written) == [4, 3, 1, 3]
+    assert [one for part in written for one in (taken_apart(part) if VNET.unpack_from(part)[3] else [])] == [
+        reference.hop(one) for n, one in enumerate(datagrams) if n != 7
+    ]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 6), words, words, st.sampled_from([0x10, 0x18])), min_size=1, max_size=4),
+    st.sampled_from([0, 30, 99]),
+    st.lists(st.tuples(st.integers(0, 23), st.integers(0, 139), st.integers(1, 255)), max_size=3),
+    st.booleans(),
+    st.booleans(),
+)
+def test_what_is_damaged_comes_out_as_it_came(
+    flows: list[tuple[int, int, int, int]], short: int, damage: list[tuple[int, int, int]], is_tcp: bool, df: bool
+) -> None:
+    """Every run holds right packets alone, and every packet comes out as it came, however the batch is made up.
+
+    With DF ids that stay may come out counted on.
+    """
+    fragment = 0x4000 if df else 0
+    datagrams = []
+    for count, ident, seq, flags in flows:
+        for n in range(count):
+            fields = {"ident": (ident + n) & 0xFFFF, "fragment": fragment}
+            data = bytes([n]) * (100 if is_tcp else 112)
+            tcp = {"seq": seq + n * 100, "flags": flags if n == count - 1 else 0x10}
+            datagrams.append(reference.tcp(data, **tcp, **fields) if is_tcp else reference.udp(data, **fields))
+    if short:
+        last = datagrams[-1]
+        data = bytes(100 - short)
+        fields = {"ident": int.from_bytes(last[4:6], "big"), "fragment": fragment}
+        seq = int.from_bytes(last[24:28], "big")
+        datagrams[-1] = reference.tcp(data, seq=seq, **fields) if is_tcp else reference.udp(data, **fields)
+    for which, at, change in damage:
+        bad = bytearray(datagrams[which % len(datagrams)])
+        bad[at % len(bad)] ^= change
+        datagrams[which % len(datagrams)] = bytes(bad)
+    written = iter(joined(datagrams))
+    left = list(datagrams)
+    for one in written:
+        if not VNET.unpack_from(one)[3]:
+            assert one[VNET_LEN:] == left.pop(0)
+            continue
+        for packet in taken_apart(one):
+            original = left.pop(0)
+            assert reference.right(original)
+            expected = reference.hop(original)
+            if original[6] & 0x40:
+                packet, expected = (one[:4] + one[6:10] + one[12:] for one in (packet, expected))
+            assert packet == expected
+    assert left == []
 
 
 NETWORKS = {
