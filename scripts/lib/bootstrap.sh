@@ -24,6 +24,9 @@ vm_tools=(
     qemu-system-x86_64:qemu-system-x86 modprobe:kmod depmod:kmod busybox:busybox-static file:file script:bsdutils
     ipvsadm:ipvsadm wg:wireguard-tools
 )
+# and for the extra cluster: what runs containers, and what most images are made of. nginx is not among them: Debian's
+# package would start a server on this machine
+cluster_tools=(runc:runc conmon:conmon busybox:busybox-static curl:curl bc:bc)
 
 say() { printf 'netlab: %s\n' "$*" >&2; }
 give_up() { say "$@"; exit 3; }
@@ -67,6 +70,7 @@ missing_packages() {
     local tool package wanted=("${tools[@]}")
     packages=()
     [[ ,$1, != *,vm,* ]] || wanted+=("${vm_tools[@]}")
+    [[ ,$1, != *,cluster,* ]] || wanted+=("${cluster_tools[@]}")
     for tool in "${wanted[@]}"; do
         [[ " ${packages[*]} " == *" ${tool#*:} "* ]] || command -v -- "${tool%%:*}" >/dev/null || packages+=("${tool#*:}")
     done
