@@ -28,7 +28,7 @@ from netlab.base.errors import NetlabError
 from netlab.base.notify import notify
 from netlab.client.informer import Informers
 from netlab.client.kubeconfig import ApiConfig, load
-from netlab.client.rest import ApiUnavailable, RestClient, path
+from netlab.client.rest import ApiUnavailable, RestClient
 from netlab.compile.rules import Mode
 from netlab.daemons import dns, kubelet
 from netlab.daemons.api_watch import Followed
@@ -42,8 +42,6 @@ from netlab.daemons.proxy.machine import serve as serve_proxy
 from netlab.daemons.proxy.options import Options as ProxyOptions
 from netlab.daemons.signals import told, until_told
 from netlab.daemons.sources import Source, Want
-from netlab.kubelet.serving.access import Access, Who
-from netlab.kubelet.serving.server import Server
 
 #: seconds before a part that has failed is started again: doubling from the first to the last
 RETRY, RETRY_MAX = 0.5, 30.0
@@ -153,19 +151,17 @@ Ready = Callable[[], object]
 
 
 async def _kubelet(options: Options, config: ApiConfig, ready: Ready) -> None:
+    pki = options.pki
     given = kubelet.Options(
         kubeconfig=options.kubeconfig, node=options.node, ips=tuple(map(ip_address, options.ips)),
         dns=(ip_address(options.dns),), images=options.images, cgroup=options.cgroup, labels=options.labels,
-        this_machine=True,
+        this_machine=True, cert=pki / "kubelet.crt", key=pki / "kubelet.key", client_ca=pki / "ca.crt",
         taints=[{"key": key, "value": value, "effect": effect} for key, value, effect in options.taints],
     )  # fmt: skip
     async with _client(config, "kubelet") as client:
         running = kubelet.kubelet_of(client, given)
-        pki = options.pki
-        server = Server(
-            running.doors, Access(partial(_may, client)), cert=pki / "kubelet.crt", key=pki / "kubelet.key",
-            client_ca=pki / "ca.crt",
-        )  # fmt: skip
+        server = kubelet.server_of(running, client, given)
+        assert server is not None
 
         async def tell() -> None:
             await running.ready.wait()
@@ -177,14 +173,6 @@ async def _kubelet(options: Options, config: ApiConfig, ready: Ready) -> None:
             await first(running.run(), tell())
         finally:
             await server.aclose()
-
-
-async def _may(client: RestClient, who: Who, verb: str, part: str) -> bool:
-    """Whether somebody may reach this node so (SubjectAccessReview)."""
-    asked = {"verb": verb, "resource": "nodes", "subresource": part}
-    review = {"spec": {"user": who.name, "groups": list(who.groups), "resourceAttributes": asked}}
-    answer = await client.create(path("authorization.k8s.io/v1", "subjectaccessreviews"), review)
-    return bool(answer["status"].get("allowed"))
 
 
 async def _flanneld(options: Options, config: ApiConfig, ready: Ready) -> None:
