@@ -7,7 +7,9 @@ so the next `up` finishes and the next `down` takes away. Which nodes are on is 
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
+import string
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from netlab.api import times
 from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError
 from netlab.base.lockedfiles import put
 from netlab.cluster import bootstrap, credentials, networks
@@ -381,6 +384,14 @@ class Engine:
             raise MachineError(f"node {node} is off", hint=f"netlab cluster node start {node}")
         self.machine.enter(init, argv, cgroup=its.system)
 
+    def token(self, name: str, *, hours: float) -> str:
+        """A bootstrap token that is good for so many hours: with it a machine may become a node."""
+        cluster = self.cluster(name)
+        identity, secret = (_letters(count) for count in (6, 16))
+        expires = times.seconds(time.time() + hours * 3600)
+        self.machine.create(cluster.kubeconfig, [bootstrap.token(identity, secret, expires=expires)])
+        return f"{identity}.{secret}"
+
     def log(self, name: str, process: str) -> Path:
         """The log of a process such as node1/agent. InputError if there is none of that name."""
         journal = self.journal(name)
@@ -410,6 +421,10 @@ def _same(known: Options, asked: Options) -> Options:
             hint=f"netlab cluster down {known.name} first, or give this one another name",
         )
     return known
+
+
+def _letters(count: int) -> str:
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(count))
 
 
 def _chains(states: dict[str, HostState]) -> bool:

@@ -120,6 +120,13 @@ class ClusterMachine(LinuxMachine):
 
         asyncio.run(work())
 
+    def create(self, kubeconfig: Path, objects: Sequence[Mapping[str, Any]]) -> None:
+        async def work() -> None:
+            async with _client(kubeconfig) as client:
+                await asyncio.gather(*(_created(client, obj) for obj in objects))
+
+        asyncio.run(work())
+
     def forget_node(self, kubeconfig: Path, node: str) -> None:
         from netlab.client.rest import ApiError, ApiUnavailable, path
 
