@@ -21,11 +21,13 @@ import orjson
 from netlab.api import times
 from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError
 from netlab.base.lockedfiles import put
+from netlab.calico.ipam import Ipam
 from netlab.cluster import bootstrap, credentials, networks
 from netlab.cluster import plan as plans
 from netlab.cluster.machine import Machine, Process, Progress
 from netlab.cluster.options import CONTROL_PLANE, Options, check_node, with_node, without_node
 from netlab.cluster.plan import Cluster, Node, Places
+from netlab.cni.plugins.calico import Store
 from netlab.lab import running
 from netlab.lab.journal import CLUSTER, RUN_DIR, Journal, Record
 from netlab.model import Chain, HostState
@@ -332,6 +334,9 @@ class Engine:
             after = replace_options(cluster, asked)
             self._remember(journal, after)
             self._network(journal, after, [other for other in on if other != node], gone=[gone.netns])
+            if after.options.network == "calico":
+                self._calico(after)
+                _release(after.places.disk / "calico", node)
             self.machine.clear_cgroup(gone.cgroup)
             shutil.rmtree(gone.disk, ignore_errors=True)
 
@@ -421,6 +426,17 @@ def _same(known: Options, asked: Options) -> Options:
             hint=f"netlab cluster down {known.name} first, or give this one another name",
         )
     return known
+
+
+def _release(datastore: Path, node: str) -> None:
+    """Give back the addresses and blocks that a node had which is gone."""
+    store = Store(datastore)
+    with store.held() as objects:
+        ipam = Ipam.of(objects)
+        for address, whose in ipam.used().items():
+            if whose.node == node:
+                ipam = ipam.release(address)
+        store.write(ipam.release_affinity(node))
 
 
 def _letters(count: int) -> str:
