@@ -213,6 +213,24 @@ def kubeconfig(name: str | None) -> None:
     click.echo(_engine().cluster(_name(name)).kubeconfig)
 
 
+@cluster.command(epilog=output.examples("netlab cluster token", "netlab cluster token blue --hours 1 --json"))
+@_named
+@click.option("--hours", type=click.FloatRange(0.01, 8760), default=24, show_default=True, help="How long it is good.")
+@output.json_option
+def token(name: str | None, hours: float, as_json: bool) -> None:
+    """Make a token with which a machine can become a node, and print the command that it takes there."""
+    from netlab.daemons.joining import fingerprint
+
+    engine, named = _engine(), _name(name)
+    found = engine.cluster(named)
+    made = engine.token(named, hours=hours)
+    ca = fingerprint(found.authority.read_bytes())
+    if as_json:
+        output.emit_json({"server": found.server, "token": made, "ca_hash": ca})
+    else:
+        click.echo(f"netlab agent --join {found.server} --token {made} --ca-hash {ca}")
+
+
 @cluster.command(
     context_settings={"ignore_unknown_options": True},
     epilog=output.examples(

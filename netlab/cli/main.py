@@ -38,6 +38,7 @@ COMMANDS = {
     "dns": Entry("netlab.cli.dns:dns", "Cluster DNS: serve it, or ask whom a name leads to."),
     "server": Entry("netlab.cli.server:server", "Serve the Kubernetes API, run controllers and scheduler."),
     "cluster": Entry("netlab.cli.cluster:cluster", "Kubernetes on this machine: nodes made of namespaces, real pods."),
+    "agent": Entry("netlab.cli.agent:agent", "Be a node of a cluster: all of its parts in one process."),
     "apiserver": Entry("netlab.cli.apiserver:apiserver", "Serve the Kubernetes API alone."),
     "controllers": Entry("netlab.cli.server:controllers", "Run the controllers against an API server."),
     "scheduler": Entry("netlab.cli.server:scheduler", "Give pods their nodes, against an API server."),

@@ -55,7 +55,32 @@ def _configurations(cluster: Cluster) -> list[Json]:
         files = networks.pod_network(asked, cluster.control_plane.name).files
         data = {path.rpartition("/")[2]: text for path, text in files.items()}
         found.append(_config_map("kube-flannel", "kube-flannel-cfg", data))
-    return found
+        found += _readable("kube-flannel", "kube-flannel-cfg")
+    return [*found, *_readable("kube-system", "kube-proxy")]
+
+
+def _readable(namespace: str, name: str) -> list[Json]:
+    """Whoever has become a node reads there what nodes of this cluster have in common."""
+    where = {"name": f"netlab:{name}", "namespace": namespace}
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [name], "verbs": ["get"]}
+    nodes = {"apiGroup": _RBAC, "kind": "Group", "name": "system:nodes"}
+    return [
+        {"apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": where, "rules": [rule]},
+        {"apiVersion": f"{_RBAC}/v1", "kind": "RoleBinding", "metadata": where, "subjects": [nodes],
+         "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": where["name"]}},
+    ]  # fmt: skip
+
+
+def token(identity: str, secret: str, *, expires: str) -> Json:
+    """A bootstrap token, by which a machine may ask to become a node. expires: a time as the API writes it."""
+    data = {
+        "token-id": identity, "token-secret": secret, "expiration": expires, "usage-bootstrap-authentication": "true",
+        "usage-bootstrap-signing": "true", "description": "netlab cluster token",
+    }  # fmt: skip
+    return {
+        "apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token", "stringData": data,
+        "metadata": {"name": f"bootstrap-token-{identity}", "namespace": "kube-system"},
+    }  # fmt: skip
 
 
 def _cluster_info(cluster: Cluster, ca: bytes) -> list[Json]:

@@ -7,7 +7,9 @@ so the next `up` finishes and the next `down` takes away. Which nodes are on is 
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
+import string
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
@@ -16,13 +18,16 @@ from typing import Any
 
 import orjson
 
+from netlab.api import times
 from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError
 from netlab.base.lockedfiles import put
+from netlab.calico.ipam import Ipam
 from netlab.cluster import bootstrap, credentials, networks
 from netlab.cluster import plan as plans
 from netlab.cluster.machine import Machine, Process, Progress
 from netlab.cluster.options import CONTROL_PLANE, Options, check_node, with_node, without_node
 from netlab.cluster.plan import Cluster, Node, Places
+from netlab.cni.plugins.calico import Store
 from netlab.lab import running
 from netlab.lab.journal import CLUSTER, RUN_DIR, Journal, Record
 from netlab.model import Chain, HostState
@@ -329,6 +334,9 @@ class Engine:
             after = replace_options(cluster, asked)
             self._remember(journal, after)
             self._network(journal, after, [other for other in on if other != node], gone=[gone.netns])
+            if after.options.network == "calico":
+                self._calico(after)
+                _release(after.places.disk / "calico", node)
             self.machine.clear_cgroup(gone.cgroup)
             shutil.rmtree(gone.disk, ignore_errors=True)
 
@@ -381,6 +389,14 @@ class Engine:
             raise MachineError(f"node {node} is off", hint=f"netlab cluster node start {node}")
         self.machine.enter(init, argv, cgroup=its.system)
 
+    def token(self, name: str, *, hours: float) -> str:
+        """A bootstrap token that is good for so many hours: with it a machine may become a node."""
+        cluster = self.cluster(name)
+        identity, secret = (_letters(count) for count in (6, 16))
+        expires = times.seconds(time.time() + hours * 3600)
+        self.machine.create(cluster.kubeconfig, [bootstrap.token(identity, secret, expires=expires)])
+        return f"{identity}.{secret}"
+
     def log(self, name: str, process: str) -> Path:
         """The log of a process such as node1/agent. InputError if there is none of that name."""
         journal = self.journal(name)
@@ -410,6 +426,21 @@ def _same(known: Options, asked: Options) -> Options:
             hint=f"netlab cluster down {known.name} first, or give this one another name",
         )
     return known
+
+
+def _release(datastore: Path, node: str) -> None:
+    """Give back the addresses and blocks that a node had which is gone."""
+    store = Store(datastore)
+    with store.held() as objects:
+        ipam = Ipam.of(objects)
+        for address, whose in ipam.used().items():
+            if whose.node == node:
+                ipam = ipam.release(address)
+        store.write(ipam.release_affinity(node))
+
+
+def _letters(count: int) -> str:
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(count))
 
 
 def _chains(states: dict[str, HostState]) -> bool:

@@ -50,6 +50,9 @@ class Machine(LabMachine, Protocol):
         """Create the objects that are not there, and wait until these nodes are Ready. NetlabError if they are not in
         `limit` seconds."""
 
+    def create(self, kubeconfig: Path, objects: Sequence[Mapping[str, Any]]) -> None:
+        """Create the objects that are not there. ApiError, ApiUnavailable."""
+
     def forget_node(self, kubeconfig: Path, node: str) -> None:
         """Delete the Node object, if the API server answers; one that is not there is no error."""
 

@@ -125,6 +125,11 @@ class Cluster:
         return f"https://127.0.0.1:{self.port}"
 
     @property
+    def authority(self) -> Path:
+        """The certificate of its authority."""
+        return self.control_plane.own[DATA] / "server" / "pki" / "ca.crt"
+
+    @property
     def kubeconfig(self) -> Path:
         """The administrator's, for use on this machine."""
         return self.places.run / "admin.conf"

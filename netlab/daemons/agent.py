@@ -13,9 +13,9 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -25,12 +25,13 @@ import orjson
 
 from netlab.base.aio import first
 from netlab.base.errors import NetlabError
+from netlab.base.lockedfiles import put
 from netlab.base.notify import notify
 from netlab.client.informer import Informers
 from netlab.client.kubeconfig import ApiConfig, load
-from netlab.client.rest import ApiUnavailable, RestClient, path
+from netlab.client.rest import ApiUnavailable, RestClient
 from netlab.compile.rules import Mode
-from netlab.daemons import dns, kubelet
+from netlab.daemons import dns, joining, kubelet
 from netlab.daemons.api_watch import Followed
 from netlab.daemons.flanneld import options as flanneld
 from netlab.daemons.flanneld.machine import serve_node as serve_flanneld
@@ -42,9 +43,10 @@ from netlab.daemons.proxy.machine import serve as serve_proxy
 from netlab.daemons.proxy.options import Options as ProxyOptions
 from netlab.daemons.signals import told, until_told
 from netlab.daemons.sources import Source, Want
-from netlab.kubelet.serving.access import Access, Who
-from netlab.kubelet.serving.server import Server
 
+#: where an agent's options are, and where the files of a flannel network go, by their names
+CONFIG, CNI = Path("/etc/kubernetes/agent.json"), Path("/etc/cni/net.d")
+NET_CONF = Path("/etc/kube-flannel/net-conf.json")
 #: seconds before a part that has failed is started again: doubling from the first to the last
 RETRY, RETRY_MAX = 0.5, 30.0
 #: seconds between two looks at whether the API server is there
@@ -153,45 +155,38 @@ Ready = Callable[[], object]
 
 
 async def _kubelet(options: Options, config: ApiConfig, ready: Ready) -> None:
+    pki = options.pki
     given = kubelet.Options(
         kubeconfig=options.kubeconfig, node=options.node, ips=tuple(map(ip_address, options.ips)),
         dns=(ip_address(options.dns),), images=options.images, cgroup=options.cgroup, labels=options.labels,
-        this_machine=True,
+        this_machine=True, cert=pki / "kubelet.crt", key=pki / "kubelet.key", client_ca=pki / "ca.crt",
         taints=[{"key": key, "value": value, "effect": effect} for key, value, effect in options.taints],
     )  # fmt: skip
     async with _client(config, "kubelet") as client:
         running = kubelet.kubelet_of(client, given)
-        pki = options.pki
-        server = Server(
-            running.doors, Access(partial(_may, client)), cert=pki / "kubelet.crt", key=pki / "kubelet.key",
-            client_ca=pki / "ca.crt",
-        )  # fmt: skip
 
-        async def tell() -> None:
-            await running.ready.wait()
-            ready()
-            await asyncio.Event().wait()
+        async def answer() -> None:
+            """Logs, exec and their like, asked by the API server."""
+            await running.registration.registered.wait()
+            await joining.serving(client, options.node, options.ips, pki)
+            server = kubelet.server_of(running, client, given)
+            assert server is not None
+            try:
+                await server.start(options.ips)
+                await running.ready.wait()
+                ready()
+                await asyncio.Event().wait()
+            finally:
+                await server.aclose()
 
-        try:
-            await server.start(options.ips)
-            await first(running.run(), tell())
-        finally:
-            await server.aclose()
-
-
-async def _may(client: RestClient, who: Who, verb: str, part: str) -> bool:
-    """Whether somebody may reach this node so (SubjectAccessReview)."""
-    asked = {"verb": verb, "resource": "nodes", "subresource": part}
-    review = {"spec": {"user": who.name, "groups": list(who.groups), "resourceAttributes": asked}}
-    answer = await client.create(path("authorization.k8s.io/v1", "subjectaccessreviews"), review)
-    return bool(answer["status"].get("allowed"))
+        await first(running.run(), answer())
 
 
 async def _flanneld(options: Options, config: ApiConfig, ready: Ready) -> None:
     public = {ip.version: ip for ip in map(ip_address, options.ips)}
     ipv4, ipv6 = public.get(4), public.get(6)
     assert not isinstance(ipv4, IPv6Address) and not isinstance(ipv6, IPv4Address)
-    given = flanneld.Options(iface=("eth0",), public_ip=ipv4, public_ipv6=ipv6, ip_masq=True, this_machine=True)
+    given = flanneld.Options(iface=options.ips[:1], public_ip=ipv4, public_ipv6=ipv6, ip_masq=True, this_machine=True)
     async with _client(config, "flanneld") as client:
         await serve_flanneld(given, client, options.node, ready=ready)
 
@@ -285,6 +280,40 @@ def run(options: Options) -> None:
     gc.set_threshold(20_000, 20, 20)
     # a BGP speaker is asyncio's own: it asks its transports for what uvloop's do not have
     (asyncio.run if options.calico else uvloop.run)(serve(options))
+
+
+async def _joined(invitation: joining.Invitation, options: Options, root: Path) -> None:
+    config = await joining.join(invitation, options.node, options.pki)
+    found = await joining.settings(config)
+    for name, text in found["files"].items():
+        directory = NET_CONF.parent if name == NET_CONF.name else CNI
+        put(root / directory.relative_to("/") / name, text.encode())
+    whole = {
+        **{name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()},
+        "proxy": found["proxy"], "pods": found["pods"], "dns": found["dns"],
+    }  # fmt: skip
+    put(options.pki / CONFIG.name, orjson.dumps(whole, option=orjson.OPT_INDENT_2))
+
+
+def join(
+    invitation: joining.Invitation, *, node: str, ips: Sequence[str], directory: Path, images: Path,
+    root: Path = Path("/"),
+) -> None:  # fmt: skip
+    """Become a node of a cluster: all that `run` needs is in the directory afterwards. ips: found, if none are given.
+
+    root: where this machine's files begin. InputError, ApiError, MachineError, NetlabError.
+    """
+    config = directory / "kubelet.conf"
+    addresses = tuple(map(ip_address, ips)) or kubelet.own_ips(kubelet.Options(kubeconfig=config, node=node))
+    options = Options(
+        node=node,
+        ips=tuple(map(str, addresses)),
+        kubeconfig=config,
+        pki=directory,
+        cgroup=f"/netlab.{node}/kubepods",
+        images=images,
+    )
+    asyncio.run(_joined(invitation, options, root))
 
 
 def main(argv: list[str]) -> int:

@@ -67,6 +67,7 @@ class ClusterMachine(LinuxMachine):
 
     def images(self, root: Path, tell: Callable[[str], None]) -> None:
         from netlab.runtime.images import build
+        from netlab.runtime.images.catalogue import CATALOGUE
         from netlab.runtime.images.reference import Reference
         from netlab.runtime.images.store import Store
 
@@ -75,7 +76,7 @@ class ClusterMachine(LinuxMachine):
         have = {image.name for image in store.all()}
         lacking = [
             recipe.names[0]
-            for recipe in build.CATALOGUE
+            for recipe in CATALOGUE
             if all(Path(path).exists() for path in recipe.binaries)
             and not {str(Reference.parse(name)) for name in recipe.names} <= have
         ]
@@ -116,6 +117,13 @@ class ClusterMachine(LinuxMachine):
                 await asyncio.gather(*(_created(client, obj) for obj in objects if obj["kind"] == "Namespace"))
                 others = (_created(client, obj) for obj in objects if obj["kind"] != "Namespace")
                 await asyncio.gather(*others, _until_ready(client, nodes, limit, progress))
+
+        asyncio.run(work())
+
+    def create(self, kubeconfig: Path, objects: Sequence[Mapping[str, Any]]) -> None:
+        async def work() -> None:
+            async with _client(kubeconfig) as client:
+                await asyncio.gather(*(_created(client, obj) for obj in objects))
 
         asyncio.run(work())
 

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nodemachine import Node
 from patience import patience
+
+from netlab.kernel import cgroups, netns
 
 ROOT = Path(__file__).parents[2]
 #: no two runs of the tests share it
@@ -49,9 +52,10 @@ def groups() -> list[Path]:
 
 
 class Cluster:
-    """kubeconfig: the administrator's."""
+    """kubeconfig: the administrator's; place: where its images are."""
 
     def __init__(self, kubeconfig: str, home: Path) -> None:
+        self.place = home
         self._environ = {**os.environ, "KUBECONFIG": kubeconfig, "HOME": str(home)}
 
     def kubectl(self, *words: str) -> str:
@@ -166,6 +170,51 @@ def test_a_node_comes_and_goes(cluster: Cluster) -> None:
     netlab("cluster", "node", "remove", "node3", "--cluster", NAME)
     assert "node3" not in ready(cluster)
     netlab("cluster", "node", "remove", "control-plane", "--cluster", NAME, status=2)
+
+
+def test_another_machine_becomes_a_node_by_a_token(cluster: Cluster, tmp_path: Path) -> None:
+    """A tree of its own beside the cluster's, with a cable to its wire: what it knows is what `cluster token` prints."""
+    told = json.loads(netlab("cluster", "token", NAME, "--json"))
+    own = ("/etc/kubernetes", "/etc/cni/net.d", "/var/lib/netlab", "/var/lib/kubelet", "/var/lib/cni", "/var/log")
+    machine = Node(tmp_path, own=own, binds=[(str(cluster.place / "images"), "/var/lib/netlab/images")])
+    argv = [sys.executable, "-m", "netlab.cli.main", "agent", "--this-machine", "--node-name", "extra"]
+    join = ["--join", told["server"], "--token", told["token"], "--ca-hash"]
+    try:
+        _plugged(machine)
+        # somebody who answers in the cluster's place is found out
+        machine.run({"name": "agent", "argv": [*argv, *join, f"sha256:{'0' * 64}"], "restart": "never"})
+        machine.until(lambda: "the authority of" in machine.log("agent"))
+        machine.run({"name": "agent", "argv": [*argv, *join, told["ca_hash"]], "notify": True})
+        machine.until(lambda: machine.state("agent").get("ready"))
+        cluster.until("it is Ready", lambda: ready(cluster).get("extra") == "True")
+        spec = {"nodeName": "extra", "containers": [{"name": "web", "image": "nginx:1.9.1"}]}
+        cluster.kubectl("run", "there", "--image=nginx:1.9.1", f"--overrides={json.dumps({'spec': spec})}")
+        cluster.kubectl("wait", "--for=condition=Ready", "pod/there", f"--timeout={patience(120):.0f}s")
+        address = cluster.get("pod", "there")["status"]["podIP"]
+        assert "nginx:1.9.1" in cluster.exec("node1", "curl", "-sm", "10", f"http://{address}/")
+        assert cluster.kubectl("exec", "there", "--", "hostname").strip() == "there"
+        # it needs no token any more
+        machine.run({"name": "agent", "argv": argv, "notify": True})
+        machine.until(lambda: machine.state("agent").get("ready"))
+        cluster.kubectl("delete", "pod", "there", "--grace-period=1")
+    finally:
+        machine.remove()
+        cgroups.clear("/netlab.extra", patience(30))
+        cluster.kubectl("delete", "node", "extra", "--ignore-not-found")
+
+
+def _plugged(machine: Node) -> None:
+    """A cable from the cluster's switch, and an address of its wire."""
+    os.close(netns.create(machine.name))
+    for words in (
+        f"-n {NAME}.lan link add extra type veth peer name eth0 netns {machine.name}",
+        f"-n {NAME}.lan link set extra master lan up",
+        f"-n {machine.name} link set lo up",
+        f"-n {machine.name} addr add 10.168.0.200/24 dev eth0",
+        f"-n {machine.name} link set eth0 up",
+        f"-n {machine.name} route add default via 10.168.0.1",
+    ):
+        subprocess.run(["ip", *words.split()], check=True)
 
 
 def test_up_again_brings_back_what_is_off(cluster: Cluster) -> None:

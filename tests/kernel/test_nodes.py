@@ -2,83 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from patience import patience
+from nodemachine import PATIENCE, Node
 
 from netlab.kernel import cgroups, netns, processes, supervise
 from netlab.kernel.commands import run_in
-from netlab.kernel.processes import Identity
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
     pytest.mark.not_in_vm("its files are an overlay already, and a node's cannot be one on top of it"),
 ]
 
-PATIENCE = patience(30.0)
 SLEEP = ["sleep", "1000"]
 #: prints what a process sees of the node that it is in
 LOOK = "hostname; cat /own/file; echo done >/run/here; exec sleep 1000"
-
-
-class Node:
-    """A run directory, a disk, and a network namespace for one node."""
-
-    def __init__(self, directory: Path) -> None:
-        self.run_dir, self.disk = directory / "run", directory / "disk"
-        self.name = f"kfw.node-{os.getpid()}"
-        self.group = f"/netlab.node-{os.getpid()}/n1/system"
-        own = directory / "own"
-        for path in (self.run_dir, self.disk, own, self.run_dir / "notify"):
-            path.mkdir(exist_ok=True)
-        (own / "file").write_text("of the node\n")
-        code = {Path(supervise.netlab.__file__).resolve().parents[1], Path(sys.prefix), Path(sys.base_prefix)}
-        binds = [(str(own), "/own"), *((str(p), str(p)) for p in (self.run_dir / "notify", *sorted(code)))]
-        machine = {
-            "hostname": "n1", "disk": str(self.disk), "cgroup": self.group, "binds": binds,
-            "files": {"/etc/of-node": "1\n"},
-        }  # fmt: skip
-        (self.run_dir / "machine.json").write_text(json.dumps(machine))
-
-    def init(self) -> dict[str, Any]:
-        argv = [*supervise.python("netlab.kernel.boot"), str(self.run_dir / "machine.json")]
-        return {"name": "init", "argv": argv, "netns": self.name, "init": True, "unplug": self.name, "notify": True,
-                "restart": "never"}  # fmt: skip
-
-    def run(self, *inside: dict[str, Any]) -> None:
-        if netns.inode(self.name) is None:
-            os.close(netns.create(self.name))
-        table = [self.init(), *({"inside": "init", "cgroup": self.group, **spec} for spec in inside)]
-        (self.run_dir / "processes.json").write_text(json.dumps({"processes": table}))
-        supervise.ensure_supervisor(self.run_dir, deadline=PATIENCE)
-
-    def state(self, name: str) -> dict[str, Any]:
-        return supervise.supervised(self.run_dir).get(name, {})
-
-    def until(self, holds: Callable[[], Any]) -> Any:
-        end = time.monotonic() + PATIENCE
-        while not (found := holds()):
-            logs = {file.name: file.read_text() for file in (self.run_dir / "log").glob("*")}
-            assert time.monotonic() < end, (supervise.supervised(self.run_dir), logs)
-            time.sleep(0.01)
-        return found
-
-    def runs(self, name: str) -> Identity:
-        found = self.until(lambda: (s := self.state(name)).get("state") == "running" and s)
-        return Identity(found["pid"], found["start_time"])
-
-    def log(self, name: str) -> str:
-        path = self.run_dir / "log" / f"{name}.log"
-        return path.read_text() if path.exists() else ""
 
 
 @pytest.fixture
@@ -86,11 +30,9 @@ def node(tmp_path: Path) -> Iterator[Node]:
     node = Node(tmp_path)
     mounts = Path("/proc/self/mounts").read_text()
     yield node
-    supervise.stop_supervisor(node.run_dir)
-    netns.delete(node.name)
-    cgroups.clear(f"/netlab.node-{os.getpid()}", PATIENCE)
+    node.remove()
     assert node.name not in netns.names()
-    assert not [top for top in cgroups.hierarchies() if (top / f"netlab.node-{os.getpid()}").exists()]
+    assert not [top for top in cgroups.hierarchies() if (top / node.root_group.lstrip("/")).exists()]
     left = set(Path("/proc/self/mounts").read_text().splitlines()) - set(mounts.splitlines())
     assert not [line for line in left if str(node.disk) in line]
 
