@@ -286,6 +286,31 @@ def test_what_the_kernel_refuses_is_missing(node: Node, tmp_path: Path) -> None:
     node.root.joinpath("pods", "u2").unlink()
 
 
+def test_a_claim_is_what_it_is_bound_to(node: Node, tmp_path: Path) -> None:
+    disk, shared = tmp_path / "disk", tmp_path / "shared"
+    disk.mkdir()
+    (disk / "old").touch(mode=0o600)
+    for name, source in (("pv1", {"local": {"path": str(disk)}}), ("pv2", {"hostPath": {"path": str(shared)}})):
+        node.world.put("volume", name, spec={"capacity": {"storage": "1Gi"}, **source})
+        node.world.put("claim", f"{name}-claim", spec={"volumeName": name}, status={"phase": "Bound"})
+    made = pod(
+        {**STAY, "volumeMounts": [mount("own", "/own"), mount("shared", "/shared")]},
+        securityContext={"runAsUser": 33, "fsGroup": 2000, "fsGroupChangePolicy": "OnRootMismatch"},
+        volumes=[
+            volume("own", persistentVolumeClaim={"claimName": "pv1-claim"}),
+            volume("shared", persistentVolumeClaim={"claimName": "pv2-claim", "readOnly": True}),
+        ],
+    )  # fmt: skip
+    node.run(made)
+    # what is the pod's alone is its group's; what others may use as well is left as it is
+    assert (
+        node.sh("stat -c '%a %g' /own /own/old; echo x >/own/new; stat -c %g /own/new") == "2775 2000\n660 2000\n2000"
+    )
+    assert "Read-only" in node.sh("echo x >/shared/x") and shared.stat().st_gid == 0
+    node.clear()
+    assert (disk / "new").read_text() == "x\n"
+
+
 def test_whom_a_container_runs_as(node: Node) -> None:
     made = pod(
         {**STAY, "securityContext": {"runAsUser": 1000, "runAsGroup": 3000}, "volumeMounts": [mount("v", "/v")]},
@@ -412,8 +437,10 @@ def test_limits_of_a_container_and_of_its_pod(node: Node) -> None:
 
 
 def test_namespaces_of_the_host_and_of_the_pod(node: Node) -> None:
-    made = pod(STAY, STAY, shareProcessNamespace=True)
+    sysctls = [{"name": "kernel.shm_rmid_forced", "value": "1"}]
+    made = pod(STAY, STAY, shareProcessNamespace=True, securityContext={"sysctls": sysctls})
     node.run(made)
+    assert node.sh("cat /proc/sys/kernel/shm_rmid_forced") == "1"
     assert "pause" in node.sh("cat /proc/1/cmdline")
     assert "sleep" in node.sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '", "c1")
     node.clear()

@@ -103,6 +103,8 @@ class Making:
         """What holds the pod; netns is disregarded for a pod on the host's network. Writes files: call it in a thread.
         Missing (FailedCreatePodSandBox)."""
         spec = pod["spec"]
+        if spec.get("hostUsers") is False:
+            raise Missing("FailedCreatePodSandBox", "user namespaces are not supported here: leave hostUsers out")
         named = self._named(pod)
         self._files(pod, named)
         return Sandbox(
