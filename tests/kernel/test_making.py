@@ -462,6 +462,7 @@ def test_what_is_lacking_is_said_and_what_is_there_is_made(node: Node) -> None:
     assert lacking.value.reason == "FailedMount"
     assert str(lacking.value) == 'MountVolume.SetUp failed for volume "v" : configmap "none" not found'
     assert (node.root / "pods/u1/volumes/kubernetes.io~empty-dir/w").is_dir()
+    assert (node.root / "pods/u1").stat().st_mode & 0o7777 == 0o750
     node.world.put("configmap", "none", data={"a": "b"})
     node.run(made)
     assert node.sh("cat /v/a") == "b"

@@ -88,6 +88,7 @@ class Making:
     @_refused("FailedMount")
     def _directories(self, pod: Json) -> None:
         directory = self._directory(pod)
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)  # other users of the machine have no business here
         for part in ("volumes", "containers"):
             (directory / part).mkdir(parents=True, exist_ok=True)
         if not pod["spec"].get("hostIPC"):
