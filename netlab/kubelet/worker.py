@@ -93,6 +93,11 @@ class Worker:
         """There is a reason to look again."""
         self._wake.set()
 
+    @property
+    def evictable(self) -> bool:
+        """Whether it has not ended, and is not about to."""
+        return self._ending is None and not pods.terminal(str(self.status.get("phase")))
+
     def evict(self, reason: str, text: str) -> None:
         """It has to go, for that reason."""
         if self._ending is None:

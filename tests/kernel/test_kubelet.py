@@ -14,6 +14,7 @@ from nodeworld import LACKING, MAPS, NODE, NODES, PODS, World, container, eventu
 from patience import patience
 
 from netlab.client.rest import Object
+from netlab.kubelet import kubelet as kubelets
 from netlab.runtime.images import build
 from netlab.runtime.images.store import Store
 
@@ -413,6 +414,41 @@ def test_static_pods_are_run_and_mirrored(images: Path) -> None:
     def annotation(pod: Object) -> str:
         return str(pod["metadata"]["annotations"]["kubernetes.io/config.hash"])
 
+    on_node(images, test)
+
+
+def test_who_is_in_the_way_has_to_go(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(w: World) -> None:
+        w.network()
+        await w.start()
+        limited = [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]
+        fill = "dd if=/dev/zero of=/v/full bs=1M count=3 2>/dev/null; trap 'exit 0' TERM; sleep 1000 & wait"
+        await w.make("full", container(fill, volumeMounts=[{"name": "v", "mountPath": "/v"}]), volumes=limited)
+        pod = await w.when("full", lambda p: p["status"]["phase"] == "Failed")
+        assert pod["status"]["reason"] == "Evicted", pod["status"]
+        await w.make("web", container(terminationMessagePath="/dev/termination-log"))
+        await w.when("web", ready)
+        await w.stop()
+        await w.start(eviction_hard="nodefs.available<100%")
+        pod = await w.when("web", lambda p: p["status"]["phase"] == "Failed")
+        assert pod["status"]["reason"] == "Evicted"
+        assert pod["status"]["message"].startswith(
+            "The node was low on resource: ephemeral-storage. Threshold quantity: "
+        )
+
+        async def pressed() -> bool:
+            node = await w.client.get(NODES.path(None, NODE))
+            return any(c["type"] == "DiskPressure" and c["status"] == "True" for c in node["status"]["conditions"])
+
+        await eventually(pressed)
+        await w.make("late", container())
+        pod = await w.when("late", lambda p: p["status"]["phase"] == "Failed")
+        assert pod["status"]["message"] == "Pod was rejected: The node had condition: [DiskPressure]. "
+        await w.stop()
+        await w.start(eviction_hard="")
+
+    monkeypatch.setattr(kubelets, "LOOK", 0.2)
+    monkeypatch.setattr(kubelets, "REFRESH", 0.2)
     on_node(images, test)
 
 
