@@ -32,6 +32,7 @@ from netlab.kubelet.mirrors import Mirrors
 from netlab.kubelet.needs import Clock, Making, Network
 from netlab.kubelet.node import Machine, Moment
 from netlab.kubelet.registering import NODES, Registration
+from netlab.kubelet.seen import UID
 from netlab.kubelet.static import Manifests
 from netlab.kubelet.tools import Tools
 from netlab.kubelet.worker import Worker
@@ -108,7 +109,10 @@ class Kubelet:
     async def run(self) -> None:
         """Work until cancelled; the containers go on. What a bug raises is raised."""
         try:
-            self._found = by_pod(await self._engine.all())
+            statuses = await self._engine.all()
+            self._found = by_pod(statuses)
+            # whoever made these was killed before he could say whose they are
+            await self._engine.remove(s.id for s in statuses if UID not in s.labels)
             self._nodes.add_handler(self._node)
             self._informers.start()
             await first(

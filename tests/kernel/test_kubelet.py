@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -456,18 +456,7 @@ def test_who_is_in_the_way_has_to_go(images: Path, monkeypatch: pytest.MonkeyPat
 def test_the_verb_and_what_kubectl_asks_of_it(images: Path) -> None:
     async def test(w: World) -> None:
         w.network()
-        o = w.options
-        argv = [
-            sys.executable, "-m", "netlab.cli.main", "kubelet", "--kubeconfig", o.kubeconfig, "--node-name", NODE,
-            "--root", o.root, "--runtime-root", o.runtime, "--images", o.images, "--logs", o.logs, "--cni-conf-dir",
-            o.cni, "--cni-root", o.cni_root, "--node-ip", "10.200.0.1", "--cgroup-root", o.cgroup, "--cluster-dns",
-            "10.96.0.10", "--tls-cert-file", w.cert, "--tls-private-key-file", w.key, "--client-ca-file", w.ca,
-        ]  # fmt: skip
-        log = w.folder / "kubelet.log"
-        with log.open("wb") as file:
-            process = await asyncio.to_thread(
-                lambda: subprocess.Popen(list(map(str, argv)), stdout=file, stderr=subprocess.STDOUT)
-            )
+        process, log = await w.verb(), w.folder / "kubelet.log"
         try:
             await w.make("web", container("echo hello; trap 'exit 0' TERM; sleep 1000 & wait"))
             pod = await w.when("web", ready)
@@ -483,5 +472,49 @@ def test_the_verb_and_what_kubectl_asks_of_it(images: Path) -> None:
         assert "Traceback" not in log.read_text(), log.read_text()
         # the pod stays, and the fixture's kubelet goes on with it
         assert (await w.exec_alone(pod, "true")) is None
+
+    on_node(images, test)
+
+
+@pytest.mark.not_in_vm("starts of Python by the dozen: an emulator takes minutes")
+def test_a_kubelet_may_be_killed_anywhere(images: Path) -> None:
+    """What it was about to make is made by the next one, or taken away: see the fixture."""
+
+    async def test(w: World) -> None:
+        w.network()
+        chance = random.Random(7)
+        names: list[str] = []
+        for turn in range(6):
+            log = w.folder / "kubelet.log"
+            log.write_bytes(b"")
+            process = await w.verb()
+            try:
+
+                async def runs(log: Path = log) -> bool:
+                    return b"runs" in log.read_bytes()
+
+                await eventually(runs)
+                names += [f"p{turn}", f"q{turn}"]
+                await w.make(names[-2], container())
+                await w.make(names[-1], container("exit 1"), initContainers=[container("exit 0", "init")])
+                if turn > 1:
+                    await w.client.delete(PODS.path("default", names.pop(0)), grace=1)
+                # not a wait for anything: a moment of chance in which the process is
+                await asyncio.to_thread(process.wait, chance.uniform(0.0, 0.7))
+            except subprocess.TimeoutExpired:
+                pass
+            finally:
+                process.kill()
+                await asyncio.to_thread(process.wait)
+            assert "Traceback" not in log.read_text(), log.read_text()
+        await w.start()
+        for name in names:
+            if name.startswith("p"):
+                await w.when(name, ready)
+            else:
+                await w.when(name, lambda p: waiting(p) == "CrashLoopBackOff")
+        # addresses are as many as sandboxes
+        leases = [p for p in (w.folder / "var/lib/cni/results").iterdir() if "cni-loopback" not in p.name]
+        assert len(leases) == len(names)
 
     on_node(images, test)
