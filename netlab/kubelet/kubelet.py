@@ -132,6 +132,7 @@ class Kubelet:
             self._engine.close()
 
     async def _serve(self) -> None:
+        self._follow_static()  # they wait for nobody
         await self.registration.registered.wait()
         await self._informers.wait([self._pods.interest])
         for pod in sorted(self._pods.store, key=lambda p: (p["metadata"].get("creationTimestamp", ""), key_of(p))):

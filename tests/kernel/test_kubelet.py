@@ -7,13 +7,15 @@ import json
 import os
 import random
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nodeworld import LACKING, MAPS, NODE, NODES, PODS, World, container, eventually, on_node, ready, state, waiting
 from patience import patience
 
-from netlab.client.rest import Object
+from netlab.client.rest import STRATEGIC_MERGE_PATCH, Object
 from netlab.kubelet import kubelet as kubelets
 from netlab.runtime.images import build
 from netlab.runtime.images.store import Store
@@ -365,6 +367,55 @@ def test_the_node_is_registered_and_gives_signs_of_life(images: Path) -> None:
         await eventually(lease)
         shown = await w.kubectl("get", "nodes", "--no-headers")
         assert shown.stdout.split()[:3] == [NODE, "Ready", "<none>"], shown
+
+    on_node(images, test)
+
+
+def test_a_pod_may_be_deleted_at_any_step(images: Path) -> None:
+    async def test(w: World) -> None:
+        w.network()
+        await w.start()
+        steps: list[tuple[str, Callable[[Object], Any]]] = [
+            ("at-once", lambda p: True), ("told", lambda p: p["status"].get("startTime")),
+            ("wired", lambda p: p["status"].get("podIP")), ("init", lambda p: p["status"].get("initContainerStatuses")),
+            ("begun", lambda p: any("containerID" in c for c in p["status"].get("containerStatuses", ()))),
+        ]  # fmt: skip
+        for name, _ in steps:
+            await w.make(name, container(), initContainers=[container("exit 0", "init")])
+
+        async def one(name: str, step: Callable[[Object], Any]) -> None:
+            await w.when(name, step)
+            await w.client.delete(PODS.path("default", name))
+            await w.gone(name)
+
+        await asyncio.gather(*(one(*step) for step in steps))
+        assert not w.left()
+
+    on_node(images, test)
+
+
+def test_what_may_change_of_a_pod(images: Path) -> None:
+    async def test(w: World) -> None:
+        w.network()
+        kubelet = await w.start()
+        await w.make("web", container())
+        pod = await w.when("web", ready)
+        debug = {"spec": {"ephemeralContainers": [container("echo here; hostname; exit 3", "debug")]}}
+        await w.client.patch(PODS.path("default", "web", "ephemeralcontainers"), debug, kind=STRATEGIC_MERGE_PATCH)
+        pod = await w.when("web", lambda p: "terminated" in ephemeral(p))
+        assert ephemeral(pod)["terminated"]["exitCode"] == 3
+        await w.wrote(pod, "debug", "here\nweb\n")
+        before = pod["status"]["containerStatuses"][0]["containerID"]
+        image = {"spec": {"containers": [{"name": "c", "image": "busybox:latest"}]}}
+        await w.client.patch(PODS.path("default", "web"), image, kind=STRATEGIC_MERGE_PATCH)
+        pod = await w.when("web", lambda p: ready(p) and p["status"]["containerStatuses"][0]["containerID"] != before)
+        assert pod["status"]["containerStatuses"][0]["restartCount"] == 1
+        await w.said("web", "Killing", "Container c definition changed, will be restarted")
+        assert len(kubelet.workers) == 1
+
+    def ephemeral(pod: Object) -> Object:
+        listed = pod["status"].get("ephemeralContainerStatuses") or [{"state": {}}]
+        return dict(listed[0]["state"])
 
     on_node(images, test)
 
