@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -116,6 +117,20 @@ class World:
         if self._running.done():
             self._running.result()
         return self.kubelet
+
+    async def verb(self) -> subprocess.Popen[bytes]:
+        """`netlab kubelet` as a process of its own, which writes to FOLDER/kubelet.log."""
+        o = self.options
+        argv = [
+            sys.executable, "-m", "netlab.cli.main", "kubelet", "--kubeconfig", o.kubeconfig, "--node-name", NODE,
+            "--root", o.root, "--runtime-root", o.runtime, "--images", o.images, "--logs", o.logs, "--cni-conf-dir",
+            o.cni, "--cni-root", o.cni_root, "--node-ip", ADDRESS, "--cgroup-root", o.cgroup, "--cluster-dns",
+            "10.96.0.10", "--tls-cert-file", self.cert, "--tls-private-key-file", self.key, "--client-ca-file", self.ca,
+        ]  # fmt: skip
+        with (self.folder / "kubelet.log").open("ab") as file:
+            return await asyncio.to_thread(
+                lambda: subprocess.Popen(list(map(str, argv)), stdout=file, stderr=subprocess.STDOUT)
+            )
 
     async def stop(self) -> None:
         """The kubelet ends, the pods stay."""

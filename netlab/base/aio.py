@@ -30,10 +30,16 @@ async def first(*works: Coroutine[Any, Any, None]) -> None:
 async def in_thread(work: Callable[..., T], *args: object) -> T:
     """What touches the kernel, beside the event loop. Whoever is cancelled meanwhile waits for its end: two at once
     would undo each other's work."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args))
+    return await unbroken(asyncio.to_thread(work, *args))
+
+
+async def unbroken(work: Coroutine[Any, Any, T]) -> T:
+    """Do it to its end. Whoever is cancelled meanwhile waits for that, and is cancelled then."""
+    task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
-        task.exception()  # nobody is left to be told
+        if not task.cancelled():
+            task.exception()  # nobody is left to be told
         raise

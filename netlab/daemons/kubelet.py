@@ -30,6 +30,7 @@ from netlab.daemons.node import enter, log_to_stderr
 from netlab.daemons.podnetwork import PodNetwork
 from netlab.daemons.signals import until_told
 from netlab.kernel import host, netns
+from netlab.kubelet.evicting import DEFAULT, thresholds
 from netlab.kubelet.kubelet import Kubelet
 from netlab.kubelet.making import Making, NodeFacts
 from netlab.kubelet.making.world import Tell
@@ -49,11 +50,10 @@ REVIEWS = Resource("authorization.k8s.io/v1", "subjectaccessreviews")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """kubeconfig: as whom to ask which API server; root: of volumes and records; runtime: of containers; images: the
-    store; manifests: a directory of static pods; cni: one of
-    network configurations; cni_root: below which plugins keep their state; ips: of the
-    node, found if none; cgroup: below which all containers' groups are; cert, key, client_ca: of the server that the
-    API server asks at `port`, which there is with all three; pull: whether images may be fetched; health: where
-    /healthz answers, None for nowhere."""
+    store; manifests: a directory of static pods; cni: one of network configurations; cni_root: below which plugins keep
+    their state; ips: of the node, found if none; cgroup: below which all containers' groups are; cert, key, client_ca:
+    of the server that the API server asks at `port`, which there is with all three; eviction_hard: see
+    `evicting.thresholds`; pull: whether images may be fetched; health: where /healthz answers, None for nowhere."""
 
     kubeconfig: Path
     node: str
@@ -75,6 +75,7 @@ class Options:
     cert: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
+    eviction_hard: str = DEFAULT
     pull: bool = False
     insecure: bool = False
     health: tuple[str, int] | None = None
@@ -108,6 +109,26 @@ def machine_of(options: Options) -> Machine:
     )  # fmt: skip
 
 
+class Listed:
+    """The images of a store, read again when another is named."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._mark = store, 0
+        self._found: list[tuple[tuple[str, str], int]] = []
+
+    def now(self) -> list[tuple[tuple[str, str], int]]:
+        """Names and sizes."""
+        index = self._store.root / "index.json"
+        mark = index.stat().st_mtime_ns if index.exists() else 0
+        if mark != self._mark:
+            self._mark = mark
+            self._found = [
+                ((image.name, f"{image.name.rpartition(':')[0]}@{image.digest}"), image.size)
+                for image in self._store.all()
+            ]
+        return self._found
+
+
 def kubelet_of(client: RestClient, options: Options) -> Kubelet:
     """The kubelet of a node, to be run in the caller's event loop. The calling thread is in the node's namespaces."""
     options = replace(options, ips=own_ips(options))
@@ -122,16 +143,17 @@ def kubelet_of(client: RestClient, options: Options) -> Kubelet:
     def making(world: ApiWorld, tell: Tell) -> Making:
         return Making(options.root, world, facts, tell=tell)
 
+    listed = Listed(store)
+
     def moment() -> Moment:
-        images = [
-            ((image.name, f"{image.name.rpartition(':')[0]}@{image.digest}"), image.size) for image in store.all()
-        ]
-        return Moment(network=network.problem(), images=images)
+        available = {"memory.available": host.memory(), "nodefs.available": host.storage(options.root)}
+        return Moment(network=network.problem(), images=listed.now(), available=available)
 
     cgroup = options.cgroup or f"/netlab.{options.node}"
     return Kubelet(
         client, Runtime(options.runtime, store, cgroup=cgroup), network, machine, making, ips=options.ips,
-        logs=options.logs, manifests=options.manifests, moment=moment, pulls=options.pull, insecure=options.insecure,
+        logs=options.logs, manifests=options.manifests, moment=moment, hard=thresholds(options.eviction_hard),
+        pulls=options.pull, insecure=options.insecure,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from netlab.api import Json
-from netlab.base.aio import in_thread
+from netlab.base.aio import in_thread, unbroken
 from netlab.base.errors import NetlabError
 from netlab.kubelet import backoff, pods
 from netlab.kubelet.backoff import Delay
@@ -20,10 +20,11 @@ from netlab.kubelet.pods import Spec
 from netlab.kubelet.probing import Prober
 from netlab.kubelet.sandboxing import Held
 from netlab.kubelet.seen import CONTAINER, Health, Instance, Trouble
-from netlab.kubelet.starting import NotStarted, start
+from netlab.kubelet.starting import NotStarted, image_of, start
 from netlab.kubelet.tasks import Tasks
 from netlab.kubelet.tools import Tools
 from netlab.runtime.containers import Status
+from netlab.runtime.images.store import Image
 
 log = logging.getLogger("kubelet")
 
@@ -83,32 +84,34 @@ class Containers:
         spec = pods.spec_of(self._pod(), action.name)
         if spec is None:
             return
-        id = fresh_id()
-        self.ids.add(id)
-        newest = next(reversed(self.instances.get(spec.name, [])), None)
-
-        def counts() -> None:
-            if newest is not None:
-                now = self._tools.clock.now()
-                self.delays[spec.name] = backoff.following(self.delays.get(spec.name), newest.finished, now)
-
         try:
-            instance = await start(self._tools, self._pod(), spec, held, id, action.attempt, making=counts)
+            image = await image_of(self._tools, self._pod(), spec)
+            # from here on there is something to be kept in view, whatever happens meanwhile
+            instance = await unbroken(self._begin(spec, held, action.attempt, image))
         except NotStarted as e:
             self.troubles[spec.name] = e.trouble
             if e.instance is not None:
                 self._put(e.instance)
                 self._tell_wait(spec, e.instance)
             return
-        self.troubles.pop(spec.name, None)
-        self._put(instance)
-        hook = (spec.container.get("lifecycle") or {}).get("postStart")
-        if hook:
-            self.hooking.add(id)
-        await self._look_after(spec, instance, Prober.first(spec.container))
         self._wake()
-        if hook:
-            await self._post_start(spec, id, hook)
+        if instance.id in self.hooking:
+            await self._post_start(spec, instance.id, spec.container["lifecycle"]["postStart"])
+
+    async def _begin(self, spec: Spec, held: Held, attempt: int, image: Image) -> Instance:
+        id = fresh_id()
+        self.ids.add(id)
+        newest = next(reversed(self.instances.get(spec.name, [])), None)
+        if newest is not None:
+            now = self._tools.clock.now()
+            self.delays[spec.name] = backoff.following(self.delays.get(spec.name), newest.finished, now)
+        instance = await start(self._tools, self._pod(), spec, held, id, attempt, image)
+        self.troubles.pop(spec.name, None)
+        if (spec.container.get("lifecycle") or {}).get("postStart"):
+            self.hooking.add(id)
+        self._put(instance)
+        await self._look_after(spec, instance, Prober.first(spec.container))
+        return instance
 
     def _tell_wait(self, spec: Spec, instance: Instance) -> None:
         if backoff.until(self.delays.get(spec.name), instance.finished) > self._tools.clock.now():

@@ -6,16 +6,18 @@ registry as containerd words them.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 
 from netlab.api import Json
 from netlab.base.aio import in_thread
-from netlab.base.errors import InputError, MachineError, NetlabError
+from netlab.base.errors import InputError, NetlabError
 from netlab.kubelet import backoff
 from netlab.kubelet.backoff import Delay
 from netlab.kubelet.needs import Clock
 from netlab.kubelet.seen import Trouble
-from netlab.runtime.images.pull import as_containerd, pull
+from netlab.runtime.images.pull import pull
 from netlab.runtime.images.reference import Reference
 from netlab.runtime.images.store import Image, ImageError, ImageNotFound, Store
 
@@ -40,6 +42,8 @@ class Images:
 
     def __init__(self, store: Store, clock: Clock, *, pulls: bool = False, insecure: bool = False) -> None:
         self.store, self._clock, self._pulls, self._insecure = store, clock, pulls, insecure
+        #: one is fetched at a time: what several pods wait for is fetched once
+        self._fetching = asyncio.Lock()
         self._delays: dict[str, Delay] = {}
         self._failures: dict[str, str] = {}
 
@@ -71,13 +75,13 @@ class Images:
             told = f'Container image "{name}" is not present with pull policy of Never'
             tell(NEVER, told, True)
             raise self._failed(NEVER, told, tell, backoff.FIRST)
-        return await self._pull(f"{uid} {name}", name, reference, tell)
+        return await self._pull(f"{uid} {name}", name, reference, policy, tell)
 
     def _failed(self, reason: str, message: str, tell: Tell, seconds: float) -> NoImage:
         tell("Failed", f"Error: {reason}", True)
         return NoImage(Trouble(reason, message, self._clock.now() + seconds))
 
-    async def _pull(self, key: str, name: str, reference: Reference, tell: Tell) -> Image:
+    async def _pull(self, key: str, name: str, reference: Reference, policy: str, tell: Tell) -> Image:
         now, delay = self._clock.now(), self._delays.get(key)
         if delay is not None and now < delay.since + delay.seconds:
             told = f'Back-off pulling image "{name}"'
@@ -87,7 +91,7 @@ class Images:
             raise self._failed(BACK_OFF, told, tell, delay.since + delay.seconds - now)
         tell("Pulling", f'Pulling image "{name}"', False)
         try:
-            image = await self._fetched(name, reference)
+            image = await self._fetched(name, reference, again=policy == "Always")
         except NetlabError as e:
             self._delays[key] = backoff.following(delay, now, self._clock.now())
             self._failures[key] = e.message
@@ -99,13 +103,22 @@ class Images:
              f"Image size: {image.size} bytes.", False)  # fmt: skip
         return image
 
-    async def _fetched(self, name: str, reference: Reference) -> Image:
-        try:
-            if self._pulls:
-                return await in_thread(lambda: pull(self.store, name, insecure=self._insecure))
-            # a node that fetches nothing has no other registry than its store
-            raise ImageNotFound(f"{reference.short} is not here")
-        except MachineError:  # skopeo is missing: a person has to know
-            raise
-        except NetlabError as e:
-            raise ImageError(as_containerd(reference, e)) from e
+    async def _fetched(self, name: str, reference: Reference, *, again: bool) -> Image:
+        """again: even if it has come meanwhile."""
+        if self._pulls:
+            # a pod that has to go does not wait for it: it is fetched all the same
+            task = asyncio.ensure_future(self._fetch(name, again=again))
+            task.add_done_callback(lambda t: t.cancelled() or t.exception())
+            return await asyncio.shield(task)
+        # a node that fetches nothing has no other registry than its store
+        raise ImageNotFound(
+            f'rpc error: code = NotFound desc = failed to pull and unpack image "{reference}": failed to resolve '
+            f'reference "{reference}": {reference}: not found'
+        )
+
+    async def _fetch(self, name: str, *, again: bool) -> Image:
+        async with self._fetching:
+            if not again:
+                with contextlib.suppress(ImageNotFound):
+                    return await in_thread(self.store.get, name)
+            return await in_thread(lambda: pull(self.store, name, insecure=self._insecure))

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from netlab.api import Json
@@ -18,11 +19,12 @@ from netlab.client.informer import Informers, Interest
 from netlab.client.recorder import Correlator, Recorder
 from netlab.client.resources import Resource, key_of
 from netlab.client.rest import Object, RestClient
-from netlab.kubelet import pods
+from netlab.kubelet import pods, uses
 from netlab.kubelet.admitting import REJECTED, refusal
 from netlab.kubelet.doors import Doors
 from netlab.kubelet.engine import Engine, by_pod, pod_of
 from netlab.kubelet.events import Events
+from netlab.kubelet.evicting import EVICTED, SIGNALS, Amount, Pressure, Threshold, Use, unwelcome, victim, words
 from netlab.kubelet.handlers import Asker
 from netlab.kubelet.imaging import Images
 from netlab.kubelet.making.world import Tell
@@ -30,6 +32,7 @@ from netlab.kubelet.mirrors import Mirrors
 from netlab.kubelet.needs import Clock, Making, Network
 from netlab.kubelet.node import Machine, Moment
 from netlab.kubelet.registering import NODES, Registration
+from netlab.kubelet.seen import UID
 from netlab.kubelet.static import Manifests
 from netlab.kubelet.tools import Tools
 from netlab.kubelet.worker import Worker
@@ -38,19 +41,21 @@ from netlab.runtime.containers import Runtime, Status
 
 log = logging.getLogger("kubelet")
 
-#: seconds between two looks at volumes whose content ages (tokens)
+#: seconds between two looks at how much room there is
+LOOK = 10.0
+#: seconds between two looks at volumes: at content that ages (tokens), and at sizes
 REFRESH = 60.0
 
 
 class Kubelet:
     """making: of the world, what makes pods; moment: how the node does; logs: below which containers write; manifests:
-    a directory of static pods."""
+    a directory of static pods; hard: when pods are evicted."""
 
     def __init__(
         self, client: RestClient, runtime: Runtime, network: Network, machine: Machine,
         making: Callable[[ApiWorld, Tell], Making], *, ips: Sequence[Address], logs: Path,
         moment: Callable[[], Moment], clock: Clock | None = None, manifests: Path | None = None,
-        pulls: bool = False, insecure: bool = False,
+        pulls: bool = False, insecure: bool = False, hard: Sequence[Threshold] = (),
     ) -> None:  # fmt: skip
         self.client, self.runtime, self.machine = client, runtime, machine
         self._clock = clock or Clock()
@@ -70,8 +75,11 @@ class Kubelet:
             logs=logs, clock=self._clock, follow=self.world.follow,
         )  # fmt: skip
 
+        self._pressure, self._moment = Pressure(tuple(hard)), moment
+
         async def now() -> Moment:
-            return await in_thread(moment)
+            found = await in_thread(moment)
+            return replace(found, pressures=self._pressure.conditions(self._clock.now()))
 
         self.registration = Registration(client, machine, now, says, self._clock)
         self._pods = self._informers.of(
@@ -101,11 +109,19 @@ class Kubelet:
     async def run(self) -> None:
         """Work until cancelled; the containers go on. What a bug raises is raised."""
         try:
-            self._found = by_pod(await self._engine.all())
+            statuses = await self._engine.all()
+            self._found = by_pod(statuses)
+            # whoever made these was killed before he could say whose they are
+            await self._engine.remove(s.id for s in statuses if UID not in s.labels)
             self._nodes.add_handler(self._node)
             self._informers.start()
             await first(
-                self._informers.failure(), self._recorder.run(), self.registration.run(), self._serve(), self._age()
+                self._informers.failure(),
+                self._recorder.run(),
+                self.registration.run(),
+                self._serve(),
+                self._age(),
+                self._relieve(),
             )
         finally:
             for task in self._tasks.values():
@@ -116,6 +132,7 @@ class Kubelet:
             self._engine.close()
 
     async def _serve(self) -> None:
+        self._follow_static()  # they wait for nobody
         await self.registration.registered.wait()
         await self._informers.wait([self._pods.interest])
         for pod in sorted(self._pods.store, key=lambda p: (p["metadata"].get("creationTimestamp", ""), key_of(p))):
@@ -148,6 +165,42 @@ class Kubelet:
             await self._clock.sleep(REFRESH)
             for worker in list(self.workers.values()):
                 await worker.refresh()
+                if worker.pod["spec"].get("volumes") and worker.evictable:
+                    for told in await in_thread(self.tools.making.overfull, worker.pod):
+                        self._leave(worker, told)
+
+    # -- room
+
+    async def _relieve(self) -> None:
+        """Look whether there is memory and disk; if not, the node says so, and one pod goes at a time."""
+        await self.ready.wait()
+        while True:
+            await self._clock.sleep(LOOK)
+            before = self._pressure.conditions(self._clock.now())
+            available = {s: Amount(*a) for s, a in (await in_thread(self._moment)).available.items()}
+            met = self._pressure.look(available, self._clock.now())
+            if self._pressure.conditions(self._clock.now()) != before:
+                self.registration.wake.set()
+            for threshold in met[:1]:
+                resource = SIGNALS[threshold.signal][1]
+                self.tools.says(
+                    self.registration.node, "EvictionThresholdMet", f"Attempting to reclaim {resource}", warning=True
+                )
+                await self._evict(threshold, available[threshold.signal], resource)
+
+    async def _evict(self, threshold: Threshold, amount: Amount, resource: str) -> None:
+        measure = uses.memory if resource == "memory" else uses.storage
+        found = []
+        for worker in [w for w in self.workers.values() if w.pod["spec"] and w.evictable]:
+            used = await in_thread(measure, self.tools, self.runtime, worker.pod, worker.state.seen)
+            found.append(Use(pod=worker.pod, used=used))
+        gone = victim(found, resource)
+        if gone is not None and (chosen := self.workers.get(pods.uid(gone.pod))) is not None:
+            self._leave(chosen, words(threshold, amount, gone))
+
+    def _leave(self, worker: Worker, told: str) -> None:
+        self.tools.says(worker.pod, EVICTED, told, warning=True)
+        worker.evict(EVICTED, told)
 
     # -- pods
 
@@ -178,7 +231,8 @@ class Kubelet:
         others = [
             w.pod for w in self.workers.values() if w.pod["spec"] and not pods.terminal(w.status.get("phase", ""))
         ]
-        found = refusal(pod, self.registration.node, others)
+        pressed = self._pressure.conditions(self._clock.now())
+        found = unwelcome(pod, pressed) or refusal(pod, self.registration.node, others)
         if found is None:
             return None
         reason, told = found

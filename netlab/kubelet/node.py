@@ -63,11 +63,12 @@ class Machine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """How it does now. network: why no pod can be wired, None if it can; pressures: conditions that are True; images:
-    names and sizes."""
+    names and sizes; available: total and available bytes of each signal of `evicting`."""
 
     network: str | None = None
     pressures: frozenset[str] = frozenset()
     images: Sequence[tuple[Sequence[str], int]] = ()
+    available: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def _kibi(number: int) -> str:

@@ -5,7 +5,6 @@ Source: kubernetes pkg/kubelet/kuberuntime/kuberuntime_container.go (startContai
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from netlab.api import Json
@@ -38,28 +37,24 @@ class NotStarted(NetlabError):
         self.trouble, self.instance = trouble, instance
 
 
-async def start(
-    tools: Tools, pod: Json, spec: Spec, held: Held, id: str, attempt: int, *, making: Callable[[], None]
-) -> Instance:
-    """A container that runs. making: called when nothing is missing for it. NotStarted."""
-    tell = tools.teller(pod, spec.name)
-    now = tools.clock.now
+async def image_of(tools: Tools, pod: Json, spec: Spec) -> Image:
+    """Its image, which may have to be fetched. NotStarted."""
     try:
-        image = await tools.images.get(pods.uid(pod), spec.container, tell)
-        making()
-        await _create(tools, pod, spec, held, id, attempt, image)
+        return await tools.images.get(pods.uid(pod), spec.container, tools.teller(pod, spec.name))
     except NoImage as e:
         raise NotStarted(e.trouble) from e
+
+
+async def start(tools: Tools, pod: Json, spec: Spec, held: Held, id: str, attempt: int, image: Image) -> Instance:
+    """A container that runs. NotStarted."""
+    tell = tools.teller(pod, spec.name)
+    try:
+        await _create(tools, pod, spec, held, id, attempt, image)
+        tell("Created", f"Created container: {spec.name}", False)
+        status = await tools.engine.start(id)
     except Missing as e:
         tell("Failed", f"Error: {e.message}", True)
-        raise NotStarted(Trouble(e.reason, e.message, now() + AGAIN)) from e
-    except NetlabError as e:
-        raise NotStarted(
-            Trouble("RunContainerError", e.message), await _failed(tools, pod, spec, e, id, attempt)
-        ) from e
-    tell("Created", f"Created container: {spec.name}", False)
-    try:
-        status = await tools.engine.start(id)
+        raise NotStarted(Trouble(e.reason, e.message, tools.clock.now() + AGAIN)) from e
     except NetlabError as e:
         raise NotStarted(
             Trouble("RunContainerError", e.message), await _failed(tools, pod, spec, e, id, attempt)

@@ -60,6 +60,8 @@ class Worker:
         self.boxes = {s.id for s in statuses if s.labels.get(CONTAINER) == POD}
         self._found = list(statuses)
         self._starting = ""
+        #: what was being begun when the pod had to end: cancelled once, and not again while it still has to finish
+        self._given_up: set[str] = set()
         self._failures = 0
         self._prepared = self.gone = self.over = False
         #: of volumes, at which only one may be
@@ -92,6 +94,11 @@ class Worker:
     def poke(self) -> None:
         """There is a reason to look again."""
         self._wake.set()
+
+    @property
+    def evictable(self) -> bool:
+        """Whether it has not ended, and is not about to."""
+        return self._ending is None and not pods.terminal(str(self.status.get("phase")))
 
     def evict(self, reason: str, text: str) -> None:
         """It has to go, for that reason."""
@@ -151,7 +158,8 @@ class Worker:
         now = self.clock.now()
         due = self._judge(now)
         plan = decide(self.pod, self.state, now)
-        if self._ending is not None and self._starting not in ("", POD):
+        if self._ending is not None and self._starting not in ("", POD, *self._given_up):
+            self._given_up.add(self._starting)
             self._tasks.cancel(LANE)  # nothing more is begun
         for action in plan.actions:
             self._do(action)

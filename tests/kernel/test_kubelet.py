@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nodeworld import LACKING, MAPS, NODE, NODES, PODS, World, container, eventually, on_node, ready, state, waiting
 from patience import patience
 
-from netlab.client.rest import Object
+from netlab.client.rest import STRATEGIC_MERGE_PATCH, Object
+from netlab.kubelet import kubelet as kubelets
 from netlab.runtime.images import build
 from netlab.runtime.images.store import Store
 
@@ -368,6 +371,55 @@ def test_the_node_is_registered_and_gives_signs_of_life(images: Path) -> None:
     on_node(images, test)
 
 
+def test_a_pod_may_be_deleted_at_any_step(images: Path) -> None:
+    async def test(w: World) -> None:
+        w.network()
+        await w.start()
+        steps: list[tuple[str, Callable[[Object], Any]]] = [
+            ("at-once", lambda p: True), ("told", lambda p: p["status"].get("startTime")),
+            ("wired", lambda p: p["status"].get("podIP")), ("init", lambda p: p["status"].get("initContainerStatuses")),
+            ("begun", lambda p: any("containerID" in c for c in p["status"].get("containerStatuses", ()))),
+        ]  # fmt: skip
+        for name, _ in steps:
+            await w.make(name, container(), initContainers=[container("exit 0", "init")])
+
+        async def one(name: str, step: Callable[[Object], Any]) -> None:
+            await w.when(name, step)
+            await w.client.delete(PODS.path("default", name))
+            await w.gone(name)
+
+        await asyncio.gather(*(one(*step) for step in steps))
+        assert not w.left()
+
+    on_node(images, test)
+
+
+def test_what_may_change_of_a_pod(images: Path) -> None:
+    async def test(w: World) -> None:
+        w.network()
+        kubelet = await w.start()
+        await w.make("web", container())
+        pod = await w.when("web", ready)
+        debug = {"spec": {"ephemeralContainers": [container("echo here; hostname; exit 3", "debug")]}}
+        await w.client.patch(PODS.path("default", "web", "ephemeralcontainers"), debug, kind=STRATEGIC_MERGE_PATCH)
+        pod = await w.when("web", lambda p: "terminated" in ephemeral(p))
+        assert ephemeral(pod)["terminated"]["exitCode"] == 3
+        await w.wrote(pod, "debug", "here\nweb\n")
+        before = pod["status"]["containerStatuses"][0]["containerID"]
+        image = {"spec": {"containers": [{"name": "c", "image": "busybox:latest"}]}}
+        await w.client.patch(PODS.path("default", "web"), image, kind=STRATEGIC_MERGE_PATCH)
+        pod = await w.when("web", lambda p: ready(p) and p["status"]["containerStatuses"][0]["containerID"] != before)
+        assert pod["status"]["containerStatuses"][0]["restartCount"] == 1
+        await w.said("web", "Killing", "Container c definition changed, will be restarted")
+        assert len(kubelet.workers) == 1
+
+    def ephemeral(pod: Object) -> Object:
+        listed = pod["status"].get("ephemeralContainerStatuses") or [{"state": {}}]
+        return dict(listed[0]["state"])
+
+    on_node(images, test)
+
+
 def test_static_pods_are_run_and_mirrored(images: Path) -> None:
     async def test(w: World) -> None:
         w.network()
@@ -416,22 +468,46 @@ def test_static_pods_are_run_and_mirrored(images: Path) -> None:
     on_node(images, test)
 
 
+def test_who_is_in_the_way_has_to_go(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(w: World) -> None:
+        w.network()
+        await w.start()
+        limited = [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]
+        fill = "dd if=/dev/zero of=/v/full bs=1M count=3 2>/dev/null; trap 'exit 0' TERM; sleep 1000 & wait"
+        await w.make("full", container(fill, volumeMounts=[{"name": "v", "mountPath": "/v"}]), volumes=limited)
+        pod = await w.when("full", lambda p: p["status"]["phase"] == "Failed")
+        assert pod["status"]["reason"] == "Evicted", pod["status"]
+        await w.make("web", container(terminationMessagePath="/dev/termination-log"))
+        await w.when("web", ready)
+        await w.stop()
+        await w.start(eviction_hard="nodefs.available<100%")
+        pod = await w.when("web", lambda p: p["status"]["phase"] == "Failed")
+        assert pod["status"]["reason"] == "Evicted"
+        assert pod["status"]["message"].startswith(
+            "The node was low on resource: ephemeral-storage. Threshold quantity: "
+        )
+
+        async def pressed() -> bool:
+            node = await w.client.get(NODES.path(None, NODE))
+            return any(c["type"] == "DiskPressure" and c["status"] == "True" for c in node["status"]["conditions"])
+
+        await eventually(pressed)
+        await w.make("late", container())
+        pod = await w.when("late", lambda p: p["status"]["phase"] == "Failed")
+        assert pod["status"]["message"] == "Pod was rejected: The node had condition: [DiskPressure]. "
+        await w.stop()
+        await w.start(eviction_hard="")
+
+    monkeypatch.setattr(kubelets, "LOOK", 0.2)
+    monkeypatch.setattr(kubelets, "REFRESH", 0.2)
+    on_node(images, test)
+
+
 @pytest.mark.not_in_vm("a start of Python for the verb and several of kubectl: an emulator takes minutes")
 def test_the_verb_and_what_kubectl_asks_of_it(images: Path) -> None:
     async def test(w: World) -> None:
         w.network()
-        o = w.options
-        argv = [
-            sys.executable, "-m", "netlab.cli.main", "kubelet", "--kubeconfig", o.kubeconfig, "--node-name", NODE,
-            "--root", o.root, "--runtime-root", o.runtime, "--images", o.images, "--logs", o.logs, "--cni-conf-dir",
-            o.cni, "--cni-root", o.cni_root, "--node-ip", "10.200.0.1", "--cgroup-root", o.cgroup, "--cluster-dns",
-            "10.96.0.10", "--tls-cert-file", w.cert, "--tls-private-key-file", w.key, "--client-ca-file", w.ca,
-        ]  # fmt: skip
-        log = w.folder / "kubelet.log"
-        with log.open("wb") as file:
-            process = await asyncio.to_thread(
-                lambda: subprocess.Popen(list(map(str, argv)), stdout=file, stderr=subprocess.STDOUT)
-            )
+        process, log = await w.verb(), w.folder / "kubelet.log"
         try:
             await w.make("web", container("echo hello; trap 'exit 0' TERM; sleep 1000 & wait"))
             pod = await w.when("web", ready)
@@ -447,5 +523,49 @@ def test_the_verb_and_what_kubectl_asks_of_it(images: Path) -> None:
         assert "Traceback" not in log.read_text(), log.read_text()
         # the pod stays, and the fixture's kubelet goes on with it
         assert (await w.exec_alone(pod, "true")) is None
+
+    on_node(images, test)
+
+
+@pytest.mark.not_in_vm("starts of Python by the dozen: an emulator takes minutes")
+def test_a_kubelet_may_be_killed_anywhere(images: Path) -> None:
+    """What it was about to make is made by the next one, or taken away: see the fixture."""
+
+    async def test(w: World) -> None:
+        w.network()
+        chance = random.Random(7)
+        names: list[str] = []
+        for turn in range(6):
+            log = w.folder / "kubelet.log"
+            log.write_bytes(b"")
+            process = await w.verb()
+            try:
+
+                async def runs(log: Path = log) -> bool:
+                    return b"runs" in log.read_bytes()
+
+                await eventually(runs)
+                names += [f"p{turn}", f"q{turn}"]
+                await w.make(names[-2], container())
+                await w.make(names[-1], container("exit 1"), initContainers=[container("exit 0", "init")])
+                if turn > 1:
+                    await w.client.delete(PODS.path("default", names.pop(0)), grace=1)
+                # not a wait for anything: a moment of chance in which the process is
+                await asyncio.to_thread(process.wait, chance.uniform(0.0, 0.7))
+            except subprocess.TimeoutExpired:
+                pass
+            finally:
+                process.kill()
+                await asyncio.to_thread(process.wait)
+            assert "Traceback" not in log.read_text(), log.read_text()
+        await w.start()
+        for name in names:
+            if name.startswith("p"):
+                await w.when(name, ready)
+            else:
+                await w.when(name, lambda p: waiting(p) == "CrashLoopBackOff")
+        # addresses are as many as sandboxes
+        leases = [p for p in (w.folder / "var/lib/cni/results").iterdir() if "cni-loopback" not in p.name]
+        assert len(leases) == len(names)
 
     on_node(images, test)

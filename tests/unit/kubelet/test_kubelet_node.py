@@ -12,6 +12,7 @@ from podvalues import NOW, container, pod
 from netlab.api import times
 from netlab.base.errors import InputError
 from netlab.kubelet.admitting import refusal
+from netlab.kubelet.evicting import Amount, Pressure, Use, thresholds, unwelcome, victim, words
 from netlab.kubelet.imaging import Images, NoImage
 from netlab.kubelet.needs import Clock
 from netlab.kubelet.node import Machine, Moment, fresh, patch_of, status
@@ -176,3 +177,52 @@ def test_images_that_are_not_here(tmp_path: Path) -> None:
     store.add(Reference.parse("nginx:1.91"), {"rootfs": {"type": "layers", "diff_ids": []}}, [])
     assert get("nginx:1.91", "Always") is None
     assert said == [("Pulled", 'Container image "nginx:1.91" already present on machine')]
+
+
+MIB = 1 << 20
+
+
+def use(uid: str, used: int, asked: str = "", priority: int = 0) -> Use:
+    resources = {"requests": {"memory": asked}} if asked else {}
+    found = pod(container(resources=resources), priority=priority)
+    found["metadata"]["uid"] = uid
+    return Use(pod=found, used={"c": used * MIB})
+
+
+def test_thresholds_and_their_pressures() -> None:
+    memory, disk = thresholds("memory.available<100Mi,nodefs.available<10%")
+    assert memory.met(Amount(1000 * MIB, 99 * MIB)) and not memory.met(Amount(1000 * MIB, 100 * MIB))
+    assert disk.met(Amount(1000, 99)) and not disk.met(Amount(1000, 100))
+    for bad in ("memory.available", "cpu<1", "nodefs.available<x", "memory.available<-1"):
+        with pytest.raises(InputError):
+            thresholds(bad)
+    pressure = Pressure((memory, disk))
+    low, fine = Amount(1000, 50), Amount(1000 * MIB, 500 * MIB)
+    assert pressure.look({"memory.available": fine, "nodefs.available": low}, NOW) == [disk]
+    assert pressure.conditions(NOW) == {"DiskPressure"}
+    assert pressure.look({"memory.available": fine}, NOW + 299) == []
+    assert pressure.conditions(NOW + 299) == {"DiskPressure"} and not pressure.conditions(NOW + 300)
+
+
+def test_who_has_to_go() -> None:
+    # above what was asked for, the least important, the furthest above
+    modest, greedy = use("a", 400, "500Mi"), use("b", 300, "100Mi")
+    assert victim([modest, greedy], "memory") is greedy
+    assert victim([use("c", 900, priority=5), greedy], "memory") is greedy
+    assert victim([use("c", 900), greedy], "memory") == use("c", 900)
+    assert victim([modest, use("d", 1, "500Mi")], "memory") is modest
+    assert victim([use("e", 900, priority=2_000_001_000)], "memory") is None
+    [memory] = thresholds("memory.available<100Mi")
+    assert words(memory, Amount(1000 * MIB, 50 * MIB), greedy) == (
+        "The node was low on resource: memory. Threshold quantity: 100Mi, available: 51200Ki. Container c was using "
+        "307200Ki, request is 102400Ki, has larger consumption of memory. "
+    )
+
+
+def test_who_is_not_welcome_under_pressure() -> None:
+    best, better = pod(status={"qosClass": "BestEffort"}), pod(status={"qosClass": "Burstable"})
+    assert unwelcome(best, ()) is None
+    assert unwelcome(best, {"MemoryPressure"}) == ("Evicted", "The node had condition: [MemoryPressure]. ")
+    assert unwelcome(better, {"MemoryPressure"}) is None
+    assert unwelcome(better, {"DiskPressure"}) == ("Evicted", "The node had condition: [DiskPressure]. ")
+    assert unwelcome(pod(priority=2_000_000_000), {"DiskPressure"}) is None
