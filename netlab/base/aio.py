@@ -30,7 +30,12 @@ async def first(*works: Coroutine[Any, Any, None]) -> None:
 async def in_thread(work: Callable[..., T], *args: object) -> T:
     """What touches the kernel, beside the event loop. Whoever is cancelled meanwhile waits for its end: two at once
     would undo each other's work."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args))
+    return await to_its_end(asyncio.to_thread(work, *args))
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """What is not to be left half done: whoever is cancelled meanwhile waits for its end."""
+    task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
