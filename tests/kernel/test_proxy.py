@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from oracle import worlds
 from podnet import Net, pods_of
-from proxying import HEALTH, Known, Manifests, Proxy, firewall, get, listening, until, words
+from proxying import HEALTH, Known, Manifests, Proxy, firewall, get, listening, until, without_extension, words
 from servicejudge import BALANCER, NODE_PORT, endpoints, service
 
 from netlab.kernel import netns
@@ -238,13 +238,7 @@ def test_what_this_machine_has_no_match_for_is_left_out_and_the_rest_served(
     net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str
 ) -> None:
     """iptables without its extension `recent`, which session affinity is made of: the real tool, and its own words."""
-    extensions = tmp_path / "xtables"
-    extensions.mkdir()
-    (there,) = Path("/usr/lib").glob("*/xtables")
-    for file in there.iterdir():
-        if file.name != "libxt_recent.so":
-            (extensions / file.name).symlink_to(file)
-    monkeypatch.setenv("XTABLES_LIBDIR", str(extensions))
+    monkeypatch.setenv("XTABLES_LIBDIR", str(without_extension("recent", tmp_path)))
     where, manifests = net.ns("n1"), Manifests(tmp_path / "manifests")
     manifests.put("nodes", NODES)
     sticky = [
