@@ -143,6 +143,17 @@ def words(where: str, argv: Sequence[str]) -> str:
         return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
 
 
+def without_extension(name: str, home: Path) -> Path:
+    """For XTABLES_LIBDIR: all extensions of iptables that this machine has, but one."""
+    folder = home / "xtables"
+    folder.mkdir()
+    (there,) = Path("/usr/lib").glob("*/xtables")
+    for file in there.iterdir():
+        if file.name != f"libxt_{name}.so":
+            (folder / file.name).symlink_to(file)
+    return folder
+
+
 class Known(MemoryLedger):
     """What an agent has claimed in its namespace, for whoever looks at it or cleans up after it from elsewhere."""
 

@@ -15,14 +15,12 @@ import pytest
 from oracle import worlds
 from oracle.policies import Cluster
 from podnet import Net, pods_of
-from proxying import Manifests, Proxy, get, until, words
+from proxying import Known, Manifests, Proxy, get, until, without_extension, words
 
 from netlab.kernel import netns
 from netlab.kernel.apply import Kernel
-from netlab.kernel.ledger import MemoryLedger, read_claims
 from netlab.kernel.linux import LinuxBackend
 from netlab.model import HostState
-from netlab.model.claims import Claims
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
@@ -76,10 +74,8 @@ def agent(request: pytest.FixtureRequest, net: Net, tmp_path: Path) -> Iterator[
     where = net.ns("n1")
     with Policyd(where, "n1", manifests, tmp_path, "--iptables", request.param, "--resync", "1") as made:
         yield made
-    there = read_claims(made.claims)["policy"]
-    ledger = MemoryLedger()
-    ledger.save("policy", Claims({where: there.states[netns.HERE]}, {where: there.before.get(netns.HERE, {})}))
-    Kernel(LinuxBackend(iptables=request.param), ledger).apply(where, "policy", HostState())
+    known = Known(made.claims, where, "policy")
+    Kernel(LinuxBackend(iptables=request.param), known).apply(where, "policy", HostState())
     net.forget()
     for tool in ("iptables-legacy-save", "iptables-nft-save"):
         assert "NETPOL" not in words(where, [tool])
@@ -268,6 +264,28 @@ def test_bad_input_names_the_object_and_leaves_the_others(net: Net, agent: Polic
     )
     until(lambda: words(agent.where, ["ipset", "save"]).count("10.200.") == 5000, "a set of 5,000 addresses")
     assert not reached(net, "y-a", "x-a")
+
+
+@pytest.mark.parametrize("variant", ["legacy", "nft"])
+def test_a_policy_that_this_machine_has_no_match_for_isolates_and_the_others_hold(
+    net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
+    monkeypatch.setenv("XTABLES_LIBDIR", str(without_extension("sctp", tmp_path)))
+    manifests = Manifests(tmp_path / "manifests")
+    everybody = [{"ports": [{"port": 80, "protocol": p}]} for p in ("SCTP", "TCP")]
+    policies = [policy("x", ingress=everybody), policy("y", ingress=everybody[1:])]
+    manifests.put("base", [*BASE, *PODS, *policies])
+    where = net.ns("n1")
+    try:
+        with Policyd(where, "n1", manifests, tmp_path, "--iptables", variant) as agent:
+            net.forget()
+            assert re.search(r"NetworkPolicy x/p: the kernel refuses its rules: .*sctp", agent.said())
+            assert not reached(net, "z-a", "x-a") and reached(net, "z-a", "y-a")
+            assert not reached(net, "z-a", "y-a", port=81)
+    finally:
+        known = Known(tmp_path / "n1.claims", where, "policy")
+        Kernel(LinuxBackend(iptables=variant), known).apply(where, "policy", HostState())
+        net.forget()
 
 
 def test_a_set_that_is_too_small_allows_nobody(net: Net, tmp_path: Path) -> None:

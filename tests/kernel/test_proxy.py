@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from oracle import worlds
 from podnet import Net, pods_of
-from proxying import HEALTH, Known, Manifests, Proxy, firewall, get, listening, until, words
+from proxying import HEALTH, Known, Manifests, Proxy, firewall, get, listening, until, without_extension, words
 from servicejudge import BALANCER, NODE_PORT, endpoints, service
 
 from netlab.kernel import netns
@@ -230,6 +231,31 @@ def test_mistakes_are_told_and_everything_else_is_served(net: Net, proxy: Proxy)
     assert answers(net, client) == {"x-b"}
     proxy.manifests.put("a-web", [])
     until(lambda: answers(net, node_port, tries=TRIES) == {"x-c"}, "the port to be the other's")
+
+
+@pytest.mark.parametrize("variant", ["legacy", "nft"])
+def test_what_this_machine_has_no_match_for_is_left_out_and_the_rest_served(
+    net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
+    """iptables without its extension `recent`, which session affinity is made of: the real tool, and its own words."""
+    monkeypatch.setenv("XTABLES_LIBDIR", str(without_extension("recent", tmp_path)))
+    where, manifests = net.ns("n1"), Manifests(tmp_path / "manifests")
+    manifests.put("nodes", NODES)
+    sticky = [
+        service("sticky", clusterIP="10.96.0.22", sessionAffinity="ClientIP"), endpoints("b", name="sticky"),
+    ]  # fmt: skip
+    manifests.put("web", [*web("b"), *sticky])
+    with Proxy(where, "n1", manifests, tmp_path, "--iptables", variant, "--sync-period", "1") as proxy:
+        assert re.search(r"Service x/sticky is left out, for the kernel refuses it: .*recent", proxy.said())
+        assert answers(net, ("x-a", VIP, "tcp", 80)) == {"x-b"}
+        # others are followed as ever, and it is taken when it asks for what there is
+        manifests.put("web", [*web("c"), *sticky])
+        until(lambda: answers(net, ("x-a", VIP, "tcp", 80)) == {"x-c"}, "the other endpoint")
+        sticky[0]["spec"].pop("sessionAffinity")
+        manifests.put("web", [*web("c"), *sticky])
+        until(lambda: answers(net, ("x-a", "10.96.0.22", "tcp", 80)) == {"x-b"}, "the Service that was left out")
+    Kernel(LinuxBackend(iptables=variant), Known(proxy.claims, where)).apply(where, "proxy", HostState())
+    net.forget()
 
 
 def test_a_second_proxy_for_a_node_is_refused(net: Net, proxy: Proxy, tmp_path: Path) -> None:

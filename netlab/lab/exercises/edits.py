@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from netlab.base.errors import NetlabError
+from netlab.compile.proxying import joined
 from netlab.lab.capture.packet import Place
 from netlab.lab.exercises import spec
 from netlab.model import (
@@ -19,6 +20,7 @@ from netlab.model import (
     Fdb,
     HostState,
     IptablesRule,
+    IpvsService,
     Item,
     Link,
     Loopback,
@@ -215,6 +217,21 @@ def policy(state: HostState, what: spec.Policy) -> HostState:
     return _with(state, *(replace(c, policy=what.policy) for c in known))
 
 
+def real_server(state: HostState, what: spec.RealServer) -> HostState:
+    """A real server with another weight, or left out."""
+    services = {str(service).removeprefix("ipvs "): service for service in state.all(IpvsService)}
+    service = services.get(what.service)
+    if service is None:
+        there = ", ".join(services) or "none"
+        raise NoMatch(f"{what.on} has no virtual server {what.service}", hint=f"there are: {there}")
+    servers = {joined(str(d.address), d.port): d for d in service.destinations}
+    if what.server not in servers:
+        raise NoMatch(f"{what.on} {what.service} has no {what.server}", hint=f"there are: {', '.join(servers)}")
+    found = servers.pop(what.server)
+    left = [*servers.values(), *([replace(found, weight=what.weight)] if what.weight is not None else [])]
+    return _with(state, replace(service, destinations=tuple(left)))
+
+
 def remove(state: HostState, what: spec.Remove) -> HostState:
     """Devices left out, and the firewall."""
     there = [link.name for link in state.all(Link) if not isinstance(link.kind, Loopback)]
@@ -241,5 +258,6 @@ _EDITS: dict[str, Callable[[HostState, Any], HostState]] = {
     "policy": policy,
     "drop_neighbour": drop_neighbour,
     "drop_fdb": drop_fdb,
+    "real_server": real_server,
     "remove": remove,
 }

@@ -135,6 +135,17 @@ class DropFdb(Edit):
     dst: IpAddress | None = None
 
 
+class RealServer(Edit):
+    """An endpoint behind a virtual server of IPVS has another weight; without `weight` it is missing.
+
+    service: `tcp 10.0.1.175:80`; server: `10.244.1.7:9376`.
+    """
+
+    service: str
+    server: str
+    weight: int | None = Field(None, ge=0, le=65535)
+
+
 class Stop(Edit):
     """A process does not run. What it has asked of the network stays, as far as no other edit changes it."""
 
@@ -189,6 +200,7 @@ class Break(Strict):
     policy: Policy | None = None
     drop_neighbour: DropNeighbour | None = None
     drop_fdb: DropFdb | None = None
+    real_server: RealServer | None = None
     stop: Stop | None = None
     config: ConfigEdit | None = None
     manifest: ManifestEdit | None = None

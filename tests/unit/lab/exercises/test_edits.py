@@ -17,6 +17,8 @@ from netlab.model import (
     Chain,
     HostState,
     IptablesRule,
+    IpvsDestination,
+    IpvsService,
     Item,
     Link,
     Loopback,
@@ -123,6 +125,24 @@ def test_settings_and_firewall() -> None:
     assert [str(rule) for rule in first.rules] == ["-j ACCEPT", "-o eth0 -j MASQUERADE"]
     [drop] = changed(policy={"on": "c", "chain": "INPUT", "policy": "DROP"})[1]
     assert drop == Chain(family=4, table="filter", name="INPUT", policy="DROP")
+
+
+def test_a_real_server_is_lighter_or_gone() -> None:
+    servers = tuple(IpvsDestination(ip_address(f"10.1.0.{n}"), 9376) for n in (2, 3))
+    service = IpvsService(protocol="tcp", address=ip_address("10.0.1.175"), port=80, destinations=servers)
+    state = HostState.of([service])
+
+    def weights(**more: Any) -> list[int]:
+        said = {"on": "h", "service": "tcp 10.0.1.175:80", "server": "10.1.0.2:9376", **more}
+        (changed,) = edits.real_server(state, spec.RealServer.model_validate(said)).all(IpvsService)
+        return [d.weight for d in changed.destinations]
+
+    assert weights(weight=0) == [0, 1]
+    assert weights() == [1]
+    with pytest.raises(edits.NoMatch, match="no virtual server udp"):
+        weights(service="udp 10.0.1.175:80")
+    with pytest.raises(edits.NoMatch, match=r"has no 10\.1\.0\.9:1"):
+        weights(server="10.1.0.9:1")
 
 
 def test_removed_devices_take_the_other_end_of_their_cables_along() -> None:
