@@ -7,11 +7,13 @@ short: `verbs | groups | resources`, or `verbs | paths`.
 from __future__ import annotations
 
 from netlab.api import Json
+from netlab.apiserver.controllerroles import CONTROLLER_ROLES
 
 _READ, _WRITE = "get,list,watch", "create,delete,deletecollection,patch,update"
 _ALL = f"{_READ},{_WRITE}"
 RBAC = "rbac.authorization.k8s.io"
 _AGGREGATE = f"{RBAC}/aggregate-to-"
+_CONTROLLER = "system:controller:"
 
 
 def rule(text: str) -> Json:
@@ -221,7 +223,7 @@ def _meta(name: str, **labels: str) -> Json:
 def cluster_roles() -> list[Json]:
     """The default ClusterRoles."""
     found = []
-    for name, rules in CLUSTER_ROLES.items():
+    for name, rules in (CLUSTER_ROLES | {_CONTROLLER + n: r for n, r in CONTROLLER_ROLES.items()}).items():
         labels = {}
         if name.startswith("system:aggregate-to-"):
             labels[_AGGREGATE + name.rpartition("-")[2]] = "true"
@@ -238,7 +240,8 @@ def cluster_roles() -> list[Json]:
 def cluster_role_bindings() -> list[Json]:
     """The default ClusterRoleBindings."""
     found = []
-    for name, (role, subjects) in BINDINGS.items():
+    controllers = {_CONTROLLER + n: (_CONTROLLER + n, (f"ServiceAccount:{n}",)) for n in CONTROLLER_ROLES}
+    for name, (role, subjects) in (BINDINGS | controllers).items():
         listed = []
         for subject in subjects:
             kind, _, who = subject.partition(":")

@@ -1,6 +1,6 @@
 """Claims get volumes: a PersistentVolumeClaim and the PersistentVolume that it is bound to name each other.
 
-    claim ─ chosen by `volumes` ─▶ volume.claimRef ─▶ volume Bound ─▶ claim.volumeName ─▶ claim Bound
+    claim ─ chosen by `matching` ─▶ volume.claimRef ─▶ volume Bound ─▶ claim.volumeName ─▶ claim Bound
     claim gone ─▶ volume Released (Retain), or Failed: nobody here can delete what is in it
 
 Each step is written before the next, and each is found done by who comes again. Keys are those of claims
@@ -16,7 +16,7 @@ from netlab.client.resources import Resource, key_of
 from netlab.client.rest import ApiError, Object
 from netlab.controllers.owning import ending
 from netlab.controllers.shape import NODES, Tools, Watch, own_key
-from netlab.controllers.volumes import (
+from netlab.scheduler.matching import (
     BOUND,
     BY_US,
     SELECTED,
@@ -102,6 +102,10 @@ class VolumeBinder:
         found = choose(claim, self._volumes, node)
         if found is not None:
             await self._bind(claim, found)
+            return
+        if selected:  # not there: the scheduler is to choose anew
+            meta = {"uid": claim["metadata"]["uid"], "annotations": {SELECTED: None}}
+            await self._client.patch(CLAIMS.at(key_of(claim)), {"metadata": meta})
             return
         self._none(claim, storage)
         await self._phase_of_claim(claim, "Pending")

@@ -12,7 +12,7 @@ from netlab.client.resources import Resource, key_of
 from netlab.client.rest import ApiError, Object
 from netlab.controllers.owning import ENDED, ending, phase
 from netlab.controllers.shape import LEAN_PODS, PODS, Tools, Watch
-from netlab.controllers.volumes import claims_of
+from netlab.scheduler.matching import claims_of
 
 CLAIMS, VOLUMES = Resource("v1", "persistentvolumeclaims"), Resource("v1", "persistentvolumes")
 OF_CLAIMS, OF_VOLUMES = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"

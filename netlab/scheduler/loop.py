@@ -24,6 +24,7 @@ from netlab.client.resources import Resource, key_of
 from netlab.client.rest import STRATEGIC_MERGE_PATCH, ApiError, ApiUnavailable, Object, RestClient
 from netlab.scheduler import nodes, pods, volumes
 from netlab.scheduler.decide import Decider, Unfit
+from netlab.scheduler.matching import SELECTED
 from netlab.scheduler.pods import Pod
 from netlab.scheduler.preempt import Budget, Room, make_room, why_not
 from netlab.scheduler.queue import SchedulingQueue
@@ -187,11 +188,19 @@ class Scheduler:
         if pod.claims:
             find = {i: self._stores[i].get for i in (CLAIMS, VOLUMES, CLASSES)}
             claims = volumes.claims_of(
-                pod, self.snapshot, claim=find[CLAIMS], volume=find[VOLUMES], storage=find[CLASSES]
-            )
+                pod, self.snapshot, claim=find[CLAIMS], volume=find[VOLUMES], storage=find[CLASSES],
+                volumes=self._stores[VOLUMES],
+            )  # fmt: skip
+            if claims.told:
+                self.queue.unschedulable(pod.key, _BY_VOLUME)  # until they are bound
+                return
         found = self._decider.decide(pod, claims)
         if isinstance(found, Unfit):
             self._nowhere(pod, found, claims)
+            return
+        if claims.waiting:
+            self.queue.unschedulable(pod.key, _BY_VOLUME)
+            self._begin(self._tell(pod, claims.waiting, found))
             return
         self.snapshot.place(replace(pod, node=found))
         self.snapshot.nominate(pod, "")
@@ -228,6 +237,15 @@ class Scheduler:
             return
         self.placed += 1
         self._recorder.normal(pod.obj, "Scheduled", f"Successfully assigned {pod.key} to {node}")
+
+    async def _tell(self, pod: Pod, names: Iterable[str], node: str) -> None:
+        """Tell claims that wait for their first consumer where that is: then they are bound there."""
+        for name in names:
+            patch = {"metadata": {"annotations": {SELECTED: node}}}
+            try:
+                await self._client.patch(CLAIMS.resource.path(pod.namespace, name), patch)
+            except (ApiError, ApiUnavailable) as e:
+                log.warning("the claim %s/%s is not told its node: %s", pod.namespace, name, e)
 
     # -- nowhere to go
 

@@ -1,6 +1,6 @@
 """Behaviours that take a controller: the garbage collector, the end of namespaces, quotas, endpoints, the root CA.
 
-Where the original has pods come from a workload, they are made here by hand with the owner that they would have.
+Where the original has pods come from a Job or Deployment, they are made here by hand with the owner they would have.
 """
 
 from __future__ import annotations
@@ -25,13 +25,11 @@ CONTROLLERS = Resource("v1", "replicationcontrollers")
 
 
 async def a_controller(w: World, pods: int = 2) -> Object:
-    """A ReplicationController, and the pods that it would make."""
+    """A ReplicationController with its pods."""
     await until(lambda: w.get(Resource("v1", "serviceaccounts"), "default"))
     labels = {"app": "rc"}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}
     rc = await w.make(CONTROLLERS, "rc", spec={"replicas": pods, "selector": labels, "template": template})
-    for n in range(pods):
-        await w.pod(f"rc-{n}", labels=labels, ownerReferences=[owner(rc, blocks=True, controller=True)])
 
     async def seen() -> bool:
         return len(w.runner.kinds.owned_by(rc["metadata"]["uid"])) == pods
@@ -61,16 +59,17 @@ def test_gc_rc_background() -> None:
 def test_gc_rc_foreground() -> None:
     async def test(w: World) -> None:
         await a_controller(w)
-        await w.client.patch(PODS.path("default", "rc-0"), {"metadata": {"finalizers": ["example.com/slow"]}})
+        slow = (await w.names(PODS))[0]
+        await w.client.patch(PODS.path("default", slow), {"metadata": {"finalizers": ["example.com/slow"]}})
         await w.delete(CONTROLLERS, "rc", how="Foreground")
 
         async def one_left() -> bool:
-            return await w.names(PODS) == ["rc-0"]
+            return await w.names(PODS) == [slow]
 
         await until(one_left)
         there = await w.get(CONTROLLERS, "rc")
         assert there is not None and there["metadata"]["finalizers"] == ["foregroundDeletion"]
-        await w.client.patch(PODS.path("default", "rc-0"), {"metadata": {"finalizers": None}})
+        await w.client.patch(PODS.path("default", slow), {"metadata": {"finalizers": None}})
         await until(lambda: no_controller(w))
         assert await no_pods(w)
 
@@ -93,10 +92,11 @@ def test_gc_ownership_cycle() -> None:
 def test_gc_rc_orphan() -> None:
     async def test(w: World) -> None:
         await a_controller(w)
+        names = await w.names(PODS)
         await w.delete(CONTROLLERS, "rc", how="Orphan")
         await until(lambda: no_controller(w))
         pods = (await w.client.list(PODS.path("default")))["items"]
-        assert [p["metadata"]["name"] for p in pods] == ["rc-0", "rc-1"]
+        assert [p["metadata"]["name"] for p in pods] == names
         assert all("ownerReferences" not in p["metadata"] for p in pods)
 
     in_world(test)

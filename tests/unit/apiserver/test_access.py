@@ -202,3 +202,22 @@ def test_nobody_gives_away_more_than_he_has() -> None:
         assert (await jane.post(f"{base}/rolebindings", admin)).status == 403
 
     with_server(test)
+
+
+def test_controllers_have_the_roles_of_their_names() -> None:
+    async def test(c: Client) -> None:
+        roles = {r["metadata"]["name"]: r for r in (await c.get(f"{RBAC}/clusterroles")).body["items"]}
+        bindings = (await c.get(f"{RBAC}/clusterrolebindings")).body["items"]
+        bound = {b["roleRef"]["name"]: b["subjects"] for b in bindings if b["metadata"]["name"].startswith("system:con")}
+        assert bound.keys() == {name for name in roles if name.startswith("system:controller:")} and len(bound) > 20
+        assert bound["system:controller:job-controller"] == [
+            {"kind": "ServiceAccount", "name": "job-controller", "namespace": "kube-system"}
+        ]
+        review = {"spec": {"user": "system:serviceaccount:kube-system:statefulset-controller", "resourceAttributes": {
+            "verb": "create", "resource": "pods", "namespace": "default"}}}  # fmt: skip
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        assert (await c.post(path, review)).body["status"]["allowed"]
+        review["spec"]["resourceAttributes"] = {"verb": "delete", "resource": "nodes"}
+        assert not (await c.post(path, review)).body["status"]["allowed"]
+
+    with_server(test)

@@ -7,10 +7,11 @@ from typing import Any
 from controlworld import EVENTS, PODS, World, in_world, until
 from hypothesis import given
 from hypothesis import strategies as st
+from simkubelets import simulated
 
 from netlab.client.resources import Resource
 from netlab.client.rest import Object
-from netlab.controllers.volumes import choose, fits, usable, waits
+from netlab.scheduler.matching import choose, fits, usable, waits
 
 CLAIMS, VOLUMES = Resource("v1", "persistentvolumeclaims"), Resource("v1", "persistentvolumes")
 NODES, CLASSES = Resource("v1", "nodes"), Resource("storage.k8s.io/v1", "storageclasses")
@@ -168,5 +169,38 @@ def test_a_claim_waits_for_its_consumer() -> None:
         selected = {"volume.kubernetes.io/selected-node": "n2"}
         await w.client.patch(CLAIMS.path("default", "c1"), {"metadata": {"annotations": selected}})
         await until(lambda: so(w, {"on-n1": "Available", "on-n2": "Bound"}, {"c1": "Bound"}))
+
+    in_world(test)
+
+
+def test_a_pod_and_its_local_volume_find_each_other() -> None:
+    """The node is chosen for the volume's sake, the claim is bound there, and the pod follows."""
+
+    async def test(w: World) -> None:
+        await w.client.create(CLASSES.path(), {
+            "metadata": {"name": "local"}, "provisioner": "kubernetes.io/no-provisioner",
+            "volumeBindingMode": "WaitForFirstConsumer",
+        })  # fmt: skip
+        async with simulated(w, 3):
+            await volume(w, local("disk", "node2"))
+            for name in ("c1", "c2"):
+                await claim(w, name, storageClassName="local")
+                volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": name}}]
+                await w.make(PODS, name, spec={"containers": [{"name": "c", "image": "x"}], "volumes": volumes})
+
+            async def one_runs() -> bool:
+                pods = (await w.client.list(PODS.path("default")))["items"]
+                return [p["spec"].get("nodeName") for p in pods if p["status"]["phase"] == "Running"] == ["node2"]
+
+            await until(one_runs)
+            # the other waits for a volume, and takes it where it comes
+            await volume(w, local("late", "node0"))
+
+            async def both_run() -> bool:
+                pods = (await w.client.list(PODS.path("default")))["items"]
+                running = [p["spec"].get("nodeName", "") for p in pods if p["status"]["phase"] == "Running"]
+                return sorted(running) == ["node0", "node2"]
+
+            await until(both_run)
 
     in_world(test)

@@ -7,14 +7,12 @@ VolumeAttributesClasses: those are for drivers, and there are none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from netlab.api import quantity
 from netlab.api.selectors import SelectorError, from_object
-from netlab.client.rest import Object
-from netlab.controllers.owning import ending
-from netlab.scheduler.asks import node_term
+from netlab.scheduler.asks import NodeTerm, Object, node_term
 
 BOUND, BY_US = "pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller"
 #: the node for which the scheduler wants a claim bound that waits for its first consumer
@@ -48,7 +46,7 @@ def names(volume: Object, claim: Object) -> bool:
 def fits(volume: Object, claim: Object) -> bool:
     """Whether a claim could have a volume, wherever it may be used."""
     spec, wants = volume["spec"], claim["spec"]
-    if ending(volume) or (spec.get("claimRef") and not names(volume, claim)):
+    if "deletionTimestamp" in volume["metadata"] or (spec.get("claimRef") and not names(volume, claim)):
         return False
     if (spec.get("volumeMode") or "Filesystem") != (wants.get("volumeMode") or "Filesystem"):
         return False
@@ -69,12 +67,16 @@ def fits(volume: Object, claim: Object) -> bool:
     return selector is not None and selector.matches(volume["metadata"].get("labels"))
 
 
-def usable(volume: Object, node: str, labels: dict[str, str]) -> bool:
+def nodes_of(volume: Object) -> tuple[NodeTerm, ...] | None:
+    """On which nodes a volume can be used: where one of these holds; None for all."""
+    required = ((volume.get("spec") or {}).get("nodeAffinity") or {}).get("required")
+    return None if required is None else tuple(node_term(t) for t in required.get("nodeSelectorTerms") or ())
+
+
+def usable(volume: Object, node: str, labels: Mapping[str, str]) -> bool:
     """Whether a volume can be used on a node."""
-    required = (volume["spec"].get("nodeAffinity") or {}).get("required")
-    if required is None:
-        return True
-    return any(node_term(term).matches(node, labels) for term in required.get("nodeSelectorTerms") or ())
+    terms = nodes_of(volume)
+    return terms is None or any(term.matches(node, labels) for term in terms)
 
 
 def choose(claim: Object, volumes: Iterable[Object], node: Object | None = None) -> Object | None:
