@@ -1,9 +1,10 @@
 """The data path as daemons see it: one object over an open TUN and a bound socket, on the daemon's own event loop.
 
-Both descriptors are served by readiness, each for at most a millisecond in one go, so that neither direction starves
-the other, nor both the rest of the loop. No thread: the two directions would take turns at the interpreter's lock
-anyway, and a hand-over costs more than a turn. Nothing is queued but what one turn has read: if the socket is full the
-TUN is left unread until it has room again, and the kernel drops at the tail of the TUN's own queue.
+Both descriptors are served by readiness: whichever wakes the path, both directions take turns of at most a millisecond
+until there is nothing more or a millisecond is over, so that neither starves the other, nor both the rest of the loop.
+No thread: the two directions would take turns at the interpreter's lock anyway, and a hand-over costs more than a turn.
+Nothing is queued but what one turn has read: if the socket is full the TUN is left unread until it has room again, and
+the kernel drops at the tail of the TUN's own queue.
 """
 
 from __future__ import annotations

@@ -454,6 +454,36 @@ def test_on_a_loop(bench: Bench) -> None:
     asyncio.run(asyncio.wait_for(body(), 10))
 
 
+def test_one_turn_carries_both_ways(bench: Bench) -> None:
+    bench.kernel.send((bytes(VNET_LEN) if bench.vnet else b"") + outgoing(1))
+    bench.peer.sendto(incoming(1), bench.sock.getsockname())
+    bench.path._carry(False)
+    assert bench.sent() == [reference.hop(outgoing(1))]
+    assert bench.written() == [reference.hop(incoming(1))]
+
+
+def test_a_full_socket_stops_one_direction_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        vnet = bytes(VNET_LEN) if bench.vnet else b""
+        sock = Blocked(bench.sock)
+        monkeypatch.setattr(bench.path._lane.wire, "_sock", sock)
+        bench.path.start()
+        bench.kernel.send(vnet + outgoing(1))
+        while not bench.counters.blocked:
+            await asyncio.sleep(0)
+        bench.kernel.send(vnet + outgoing(2))
+        bench.peer.sendto(incoming(1), bench.sock.getsockname())
+        assert (await loop.sock_recv(bench.kernel, 2000))[len(vnet) :] == reference.hop(incoming(1))
+        assert bench.counters.blocked == 1 == bench.counters.tx.calls
+        sock.full = False
+        for n in (1, 2):
+            assert await loop.sock_recv(bench.peer, 2000) == reference.hop(outgoing(n))
+        bench.path.close()
+
+    asyncio.run(asyncio.wait_for(body(), 60))
+
+
 def test_a_tun_that_is_gone_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     async def body() -> None:
         def gone() -> bool:
