@@ -208,7 +208,9 @@ def test_controllers_have_the_roles_of_their_names() -> None:
     async def test(c: Client) -> None:
         roles = {r["metadata"]["name"]: r for r in (await c.get(f"{RBAC}/clusterroles")).body["items"]}
         bindings = (await c.get(f"{RBAC}/clusterrolebindings")).body["items"]
-        bound = {b["roleRef"]["name"]: b["subjects"] for b in bindings if b["metadata"]["name"].startswith("system:con")}
+        bound = {
+            b["roleRef"]["name"]: b["subjects"] for b in bindings if b["metadata"]["name"].startswith("system:con")
+        }
         assert bound.keys() == {name for name in roles if name.startswith("system:controller:")} and len(bound) > 20
         assert bound["system:controller:job-controller"] == [
             {"kind": "ServiceAccount", "name": "job-controller", "namespace": "kube-system"}

@@ -36,7 +36,9 @@ def test_every_write_once_and_in_order(kind: Any) -> None:
 def test_a_watcher_of_one_key_hears_once_whatever_longer_keys_are_watched(kind: Any) -> None:
     async def test(store: Store) -> None:
         start = await store.revision()
-        watch, *others = (store.watch(prefix, after=start, progress=0.01) for prefix in ("/a", "/another", "/another/one"))
+        watch, *others = (
+            store.watch(prefix, after=start, progress=0.01) for prefix in ("/a", "/another", "/another/one")
+        )
         for listening in (watch, *others):
             assert await anext(listening) == ((), start)
         await store.update("/a", b"2", expected=await store.create("/a", b"1"))
