@@ -162,4 +162,6 @@ class StreamWorld:
                 "containerID": f"netlab://{run}", "state": {"running": {"startedAt": now}},
             }],
         }  # fmt: skip
-        self.pods.pods["default", name] = await self.client.replace(f"/api/v1/namespaces/default/pods/{name}/status", made)
+        self.pods.pods["default", name] = await self.client.replace(
+            f"/api/v1/namespaces/default/pods/{name}/status", made
+        )

@@ -30,11 +30,11 @@ async def first(*works: Coroutine[Any, Any, None]) -> None:
 async def in_thread(work: Callable[..., T], *args: object) -> T:
     """What touches the kernel, beside the event loop. Whoever is cancelled meanwhile waits for its end: two at once
     would undo each other's work."""
-    return await unbroken(asyncio.to_thread(work, *args))
+    return await to_its_end(asyncio.to_thread(work, *args))
 
 
-async def unbroken(work: Coroutine[Any, Any, T]) -> T:
-    """Do it to its end. Whoever is cancelled meanwhile waits for that, and is cancelled then."""
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """What is not to be left half done: whoever is cancelled meanwhile waits for its end."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

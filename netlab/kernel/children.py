@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from netlab.base.descriptors import readable
 from netlab.kernel.commands import missing
@@ -15,12 +16,22 @@ from netlab.kernel.commands import missing
 class Child:
     """A program under way, which leads a session of its own. Whoever starts it waits for it, or kills it and waits."""
 
-    def __init__(self, argv: Sequence[str], *, stdin: int, stdout: int, stderr: int) -> None:
-        """Starts it. The descriptors stay the caller's. MachineError if it is not installed."""
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.DEVNULL,
+        stderr: int = subprocess.DEVNULL,
+        pass_fds: Sequence[int] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        """Starts it. The descriptors stay the caller's; env: added to ours. MachineError if it is not installed."""
         try:
             self._process = subprocess.Popen(
-                list(argv), stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True,
-                env={**os.environ, "LC_ALL": "C"},
+                list(argv), stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, cwd=cwd,
+                start_new_session=True, env={**os.environ, "LC_ALL": "C", **(env or {})},
             )  # fmt: skip
         except FileNotFoundError:
             raise missing(argv[0]) from None
@@ -33,12 +44,13 @@ class Child:
         return await asyncio.shield(self._waiting)
 
     async def _wait(self) -> int:
-        fd = os.pidfd_open(self._process.pid)  # ours until it is reaped: the number is no other's
-        try:
-            while self._process.poll() is None:
-                await readable(fd)
-        finally:
-            os.close(fd)
+        if self._process.poll() is None:
+            fd = os.pidfd_open(self._process.pid)  # ours until it is reaped: the number is no other's
+            try:
+                while self._process.poll() is None:
+                    await readable(fd)
+            finally:
+                os.close(fd)
         code = self._process.returncode
         return code if code >= 0 else 128 - code
 

@@ -108,15 +108,9 @@ class Runtime:
         )  # fmt: skip
         put(directory / "config.json", orjson.dumps(document))
         log.parent.mkdir(parents=True, exist_ok=True)
-        runc = shutil.which("runc")
-        if runc is None:
-            raise missing("runc")
         argv = [
-            "conmon", "--api-version", "1", "--cid", name, "--cuuid", name, "--name", name, "--runtime", runc,
-            "--runtime-arg", f"--root={self.root / 'runc'}", "--bundle", str(directory),
-            "--container-pidfile", str(directory / "pid"), "--conmon-pidfile", str(directory / "conmon.pid"),
-            "--exit-dir", str(directory / "exit"), "--log-path", f"k8s-file:{log}", "--full-attach",
-            "--socket-dir-path", str(directory), *_conmon_streams(container),
+            *self._conmon(name, directory), "--conmon-pidfile", str(directory / "conmon.pid"),
+            "--exit-dir", str(directory / "exit"), "--log-path", f"k8s-file:{log}", *_conmon_streams(container),
         ]  # fmt: skip
         # a group for conmon and the runc that it starts: who is killed while they are at work leaves them to `remove`
         monitors = cgroups.make(self._monitors(name))
@@ -187,11 +181,32 @@ class Runtime:
 
     # -- what streams are made of (see `netlab.runtime.streams`)
 
-    def exec_argv(self, name: str, argv: Sequence[str], *, tty: bool, pid_file: Path) -> list[str]:
+    def exec_argv(self, name: str, argv: Sequence[str], *, pid_file: Path) -> list[str]:
         """The command that runs one more program in it, with its own standard streams as the program's. NoContainer."""
         self._state(name)
-        terminal = ["--tty", "--env", "TERM=xterm"] if tty else []
-        return [*self._argv("exec"), "--pid-file", str(pid_file), *terminal, name, *argv]
+        return [*self._argv("exec"), "--pid-file", str(pid_file), name, *argv]
+
+    def exec_monitor(self, name: str, argv: Sequence[str], *, directory: Path) -> list[str]:
+        """The command that runs one more program in it at a terminal, and has its doors in a directory. NoContainer."""
+        self._state(name)
+        process = orjson.loads((self._directory(name) / "config.json").read_bytes())["process"]
+        process |= {"terminal": True, "args": list(argv), "env": [*process.get("env", ()), "TERM=xterm"]}
+        put(directory / "process.json", orjson.dumps(process))
+        return [
+            *self._conmon(name, directory), "--sync", "--exec", "--exec-attach", "--terminal", "--stdin",
+            "--exec-process-spec", str(directory / "process.json"), "--log-path", "/dev/null",
+        ]  # fmt: skip
+
+    def _conmon(self, name: str, directory: Path) -> list[str]:
+        """conmon for a container, with its files in a directory."""
+        runc = shutil.which("runc")
+        if runc is None:
+            raise missing("runc")
+        return [
+            "conmon", "--api-version", "1", "--cid", name, "--cuuid", name, "--name", name, "--runtime", runc,
+            "--runtime-arg", f"--root={self.root / 'runc'}", "--bundle", str(directory),
+            "--container-pidfile", str(directory / "pid"), "--full-attach", "--socket-dir-path", str(directory),
+        ]  # fmt: skip
 
     def monitor(self, name: str) -> Identity | None:
         """The process that writes its log, and ends when the last of it is written; None if there is none.

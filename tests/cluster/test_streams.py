@@ -137,11 +137,11 @@ def test_exec_at_a_terminal_of_changing_size(world: StreamWorld, kubectl: Path) 
     argv: list[str | Path] = [kubectl, "exec", "-it", "web", "--", "sh"]
     with Terminal(world, argv, rows=33, columns=91) as terminal:
         terminal.until(rb"# ")
-        terminal.type("stty size; tty\n")
+        # a size is on its way: the shell is asked until it has come
+        terminal.type("until stty size 2>&1 | grep '33 91'; do :; done; tty\n")
         terminal.until(rb"33 91\r\n/dev/pts/")
         terminal.resize(44, 122)
-        # the size is on its way: the shell is asked until it has come
-        terminal.type("until stty size | grep '44 122'; do :; done; echo is-$?\n")
+        terminal.type("until stty size 2>&1 | grep '44 122'; do :; done; echo is-$?\n")
         terminal.until(rb"is-0")
         # the terminal's signals are on again when a command of the line says something
         terminal.type("echo go-$((1 + 1)); sleep 1000\n")
@@ -176,7 +176,7 @@ def test_attach_to_a_terminal(world: StreamWorld, kubectl: Path) -> None:
     world.pod(name, "exec sh", stdin=True, tty=True)
     argv: list[str | Path] = [kubectl, "attach", "-it", name]
     with Terminal(world, argv, rows=31, columns=88) as terminal:
-        terminal.type("until stty size | grep '31 88'; do :; done; echo is-$?\n")
+        terminal.type("until stty size 2>&1 | grep '31 88'; do :; done; echo is-$?\n")
         terminal.until(rb"is-0\r\n")
         terminal.type("exit\n")
         assert terminal.wait() == 0

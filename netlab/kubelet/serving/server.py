@@ -24,7 +24,8 @@ from netlab.kubelet.serving import Pods, channels, forward, remote, stats
 from netlab.kubelet.serving.access import Access, asks, who
 from netlab.kubelet.serving.remote import Asked, Remote
 from netlab.kubelet.serving.sessions import Messages, Session, Tcp
-from netlab.runtime.streams import Attach, Exec, NotStarted, Unattachable, dial
+from netlab.runtime.execs import AtTerminal, NotStarted, Piped
+from netlab.runtime.streams import Unattachable, attach, dial
 
 log = logging.getLogger("kubelet.server")
 
@@ -188,7 +189,8 @@ class Server:
 
         async def work(client: Remote) -> Json:
             try:
-                async with Exec(self._pods.runtime, name, argv, tty=asked.tty, stdin=asked.stdin) as program:
+                kind = AtTerminal if asked.tty else Piped
+                async with kind(self._pods.runtime, name, argv, stdin=asked.stdin) as program:
                     await remote.joined(client, program)
                     return remote.exited(argv, await program.wait())
             except NotStarted as e:
@@ -201,7 +203,7 @@ class Server:
 
         async def work(client: Remote) -> Json:
             try:
-                async with Attach(self._pods.runtime, name, stdin=asked.stdin) as program:
+                async with attach(self._pods.runtime, name, stdin=asked.stdin) as program:
                     await remote.joined(client, program)
                     return remote.SUCCESS
             except Unattachable as e:

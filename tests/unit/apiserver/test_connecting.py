@@ -134,10 +134,14 @@ def test_logs_are_passed_on() -> None:
             assert "Authorization" not in kubelet.headers[0]
             got = await client.get(f"{PODS}/waiting/log")
             assert got.body["reason"] == "BadRequest" and got.message == (
-                'container "c" in pod "waiting" is waiting to start')
+                'container "c" in pod "waiting" is waiting to start'
+            )
             assert (await client.get(f"{PODS}/gone/log")).status == 404
-            for query, text in (({"tailLines": -1}, "greater than or equal to 0"), ({"limitBytes": 0}, "greater than 0"),
-                                ({"sinceSeconds": 0}, "greater than 0")):
+            for query, text in (
+                ({"tailLines": -1}, "greater than or equal to 0"),
+                ({"limitBytes": 0}, "greater than 0"),
+                ({"sinceSeconds": 0}, "greater than 0"),
+            ):
                 got = await client.get(f"{PODS}/p/log", **query)
                 assert got.status == 422 and text in got.message
             assert (await client.get(f"{PODS}/p/log", container="x")).message == "container x is not valid for pod p"
@@ -153,8 +157,11 @@ def test_what_is_said_without_a_node() -> None:
         got = await client.get(f"{PODS}/alone/log")
         assert (got.status, got.data) == (200, b"")
         assert (await client.get(f"{PODS}/two/log")).message == (
-            "a container name must be specified for pod two, choose one of: [a b] or one of the init containers: [i]")
-        assert (await client.get(f"{PODS}/alone/exec", command="ls")).message == "pod alone does not have a host assigned"
+            "a container name must be specified for pod two, choose one of: [a b] or one of the init containers: [i]"
+        )
+        assert (
+            await client.get(f"{PODS}/alone/exec", command="ls")
+        ).message == "pod alone does not have a host assigned"
         assert (await client.get(f"{PODS}/none/exec", command="ls")).status == 404
         await node(client, "n1", 1)
         await client.post(PODS, pod("p", nodeName="n1"))
@@ -174,7 +181,8 @@ def test_other_protocols_are_carried_byte_for_byte() -> None:
     async def test(client: Client) -> None:
         async with cluster(client, "p", "refused") as kubelet:
             assert await upgraded(client, f"{PODS}/p/exec?command=a&command=b%20c&stdin=true&tty=false&stdout=1") == (
-                b"you said hello")
+                b"you said hello"
+            )
             assert await upgraded(client, f"{PODS}/p/attach?stdout=true&tty=true") == b"you said hello"
             assert await upgraded(client, f"{PODS}/p/portforward?ports=80") == b"you said hello"
             assert await upgraded(client, "/api/v1/nodes/n1/proxy/exec/default/p/c?command=d") == b"you said hello"
@@ -184,7 +192,8 @@ def test_other_protocols_are_carried_byte_for_byte() -> None:
                 "GET /exec/default/p/c?command=d",
             ]  # fmt: skip
             assert await upgraded(client, f"{PODS}/refused/exec?command=a&stdout=1") == (
-                '500 container not found ("c")\n')
+                '500 container not found ("c")\n'
+            )
             assert (await client.get(f"{PODS}/p/exec", command="ls")).message == "Upgrade request required"
 
     check(test)
@@ -258,10 +267,13 @@ def test_what_nodes_and_pods_use(monkeypatch: pytest.MonkeyPatch) -> None:
             assert nodes["kind"] == "NodeMetricsList" and [n["metadata"]["name"] for n in nodes["items"]] == ["n1"]
             assert nodes["items"][0]["usage"]["memory"] == "2Ki" and nodes["items"][0]["usage"]["cpu"].endswith("n")
             pods = (await client.get(f"{top}/namespaces/default/pods")).body
-            assert [(p["metadata"]["name"], [c["name"] for c in p["containers"]]) for p in pods["items"]] == [("p", ["c"])]
+            assert [(p["metadata"]["name"], [c["name"] for c in p["containers"]]) for p in pods["items"]] == [
+                ("p", ["c"])
+            ]
             assert (await client.get(f"{top}/namespaces/default/pods/p")).body["kind"] == "PodMetrics"
             assert (await client.get(f"{top}/namespaces/default/pods/q")).message == (
-                'podmetrics.metrics.k8s.io "default/q" not found')
+                'podmetrics.metrics.k8s.io "default/q" not found'
+            )
             assert (await client.get(f"{top}/namespaces/default/pods", labelSelector="a=b")).body["items"] == []
             assert (await client.get(f"{top}/pods")).body["items"] != []
             assert len(kubelet.asked) >= 2
@@ -279,7 +291,12 @@ def test_a_rate_needs_two_samples_of_the_same() -> None:
 
 
 def test_names_of_what_is_proxied() -> None:
-    names = {"p": ("", "p", ""), "p:80": ("", "p", "80"), "https:p:443": ("https", "p", "443"), "http:p:": ("http", "p", "")}
+    names = {
+        "p": ("", "p", ""),
+        "p:80": ("", "p", "80"),
+        "https:p:443": ("https", "p", "443"),
+        "http:p:": ("http", "p", ""),
+    }
     assert {name: connecting.split_name(name) for name in names} == names
     for wrong in ("", ":", "a:b:c", "https::1", "x:y:z:0"):
         with pytest.raises(Exception, match="invalid request"):
@@ -290,7 +307,9 @@ def test_a_client_that_goes_ends_the_connection_behind() -> None:
     async def test(client: Client) -> None:
         async with cluster(client, "p") as kubelet:
             ws = await client.session.ws_connect(
-                f"{client.url}{PODS}/p/exec?command=a&stdout=1", headers=client.headers(), protocols=["v4.channel.k8s.io"]
+                f"{client.url}{PODS}/p/exec?command=a&stdout=1",
+                headers=client.headers(),
+                protocols=["v4.channel.k8s.io"],
             )
             await ws.send_bytes(b"x")
             await ws.receive()
