@@ -6,7 +6,8 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from patience import patience
 
 from netlab.lab.checks import Context, run_all
 from netlab.lab.checkspec import Check
+from netlab.lab.engine import Engine
 from netlab.lab.exercises.book import Book
 from netlab.lab.exercises.runner import Exercises
 from netlab.lab.exercises.spec import CheckRef, Exercise
@@ -40,6 +42,20 @@ class TestBook(Book):
 def exercises_of(name: str) -> list[Exercise]:
     """Those of a lab that netlab comes with."""
     return Book.of(Lab(LABS / name / "lab.yaml")).exercises
+
+
+def until(holds: Callable[[], object], what: str) -> None:
+    """Wait for a condition. AssertionError when it takes longer than the tests' patience."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+def unmet(engine: Engine, lab: Lab) -> list[str]:
+    """Of all checks of a lab that is up, those that do not pass."""
+    results = run_all(lab.file.checks, Context(engine.machine, engine.record(lab.name), lab.topology))
+    return [f"{r.name}: {r.detail}" for r in results if r.outcome != "passed"]
 
 
 def type_in(lab: Lab, *lines: str) -> None:

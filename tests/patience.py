@@ -1,10 +1,5 @@
-"""How long a test waits for what has to come: longer in a VM, which may be emulated at a tenth of a processor's speed."""
+"""How long a test waits for what has to come: as long as netlab itself does on this machine."""
 
-import os
+from netlab.base.patience import patience
 
-_SLOWNESS = 6 if "NETLAB_VM" in os.environ else 1
-
-
-def patience(seconds: float) -> float:
-    """Seconds until a wait is given up, from those that are plenty on a machine of its own."""
-    return seconds * _SLOWNESS
+__all__ = ["patience"]

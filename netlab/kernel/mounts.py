@@ -6,6 +6,7 @@ Facts: mount(2), mount_namespaces(7), the kernel's overlayfs.rst.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +50,7 @@ def bind(fd: int, target: Path) -> None:
 
 def below(directory: Path) -> list[Path]:
     """Where something is mounted at or below a directory, the last mount first (proc(5), mountinfo)."""
-    found = []
+    found, directory = [], Path(os.path.realpath(directory))
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         target = Path(_ESCAPED.sub(lambda m: chr(int(m[1], 8)), line.split()[4]))
         if target.is_relative_to(directory):

@@ -199,21 +199,16 @@ def aside(call: Callable[[], None]) -> None:
 
     In a thread of its own, so that nobody else sees it. What `call` raises is raised here.
     """
+    from concurrent.futures import ThreadPoolExecutor  # which brings logging: not for who only needs a name
+
     own()  # before the thread is anywhere else
-    raised: list[BaseException] = []
 
     def there() -> None:
-        try:
-            syscalls.unshare(syscalls.CLONE_NEWNET)
-            call()
-        except BaseException as e:  # the caller's to judge, whatever it is
-            raised.append(e)
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        call()
 
-    thread = threading.Thread(target=there, name="netlab-aside")
-    thread.start()
-    thread.join()
-    if raised:
-        raise raised[0]
+    with ThreadPoolExecutor(1, thread_name_prefix="netlab-aside") as thread:
+        thread.submit(there).result()
 
 
 def is_machines_own() -> bool:

@@ -68,7 +68,7 @@ class Images:
             here = None
         except ImageError as e:
             raise self._failed("ImageInspectError", e.message, tell, backoff.FIRST) from e
-        if here is not None and (policy != "Always" or not self._pulls):
+        if here is not None and (policy != "Always" or here.built or not self._pulls):
             tell("Pulled", f'Container image "{name}" already present on machine', False)
             return here
         if policy == "Never":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError, Problem
+from netlab.base.patience import patience
 from netlab.lab.journal import RUN_DIR, Journal, JournalUnreadable, Record
 
 if TYPE_CHECKING:  # `down` is quicker without them
@@ -28,8 +29,8 @@ if TYPE_CHECKING:  # `down` is quicker without them
     from netlab.model.diff import Op
 
 
-#: seconds in which processes that tell have to be ready: an emulated machine takes most of them to start a few
-READY_LIMIT = 120.0
+#: seconds in which processes that tell have to be ready
+READY_LIMIT = 60.0
 #: seconds that routing is given to come to rest; how long nothing must have moved when all sessions stand, and if not
 SETTLE_LIMIT, SETTLED_STANDING, SETTLED_OTHERWISE = 5.0, 0.15, 2.0
 #: seconds between two looks at whether they are
@@ -306,7 +307,8 @@ class Engine:
     ) -> None:
         """Until every process that tells has told that it is ready. NetlabError with its last words if it does not."""
         waiting = [entry["name"] for entry in table if entry.get("notify")]
-        end = time.monotonic() + READY_LIMIT
+        limit = patience(READY_LIMIT)
+        end = time.monotonic() + limit
         while waiting:
             if progress:
                 progress("waiting for processes", len(waiting))
@@ -318,7 +320,7 @@ class Engine:
                 reason = there.get(name, {}).get("reason")
                 said = _last_words(journal.dir / "log" / f"{name.replace('/', '.')}.log")
                 raise NetlabError(
-                    f"{name} is not ready" + ("" if broken else f" after {READY_LIMIT:g} s")
+                    f"{name} is not ready" + ("" if broken else f" after {limit:g} s")
                     + "".join(f": {text}" for text in (reason, said) if text)
                 )  # fmt: skip
             if waiting:
@@ -435,7 +437,7 @@ class Engine:
         """Until BGP has come to rest: every session stands, or nothing has moved for a while."""
         last: list[Any] = []
         since = started = time.monotonic()
-        while sockets and time.monotonic() - started < SETTLE_LIMIT:
+        while sockets and time.monotonic() - started < patience(SETTLE_LIMIT):
             now, standing = [], True
             for socket in sockets:
                 with contextlib.suppress(NetlabError):

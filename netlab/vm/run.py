@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from netlab.base import patience
 from netlab.base.errors import InputError, KernelError, MachineError, Problem
 from netlab.kernel import processes
 from netlab.vm import guest, kernels, qemu
@@ -30,6 +31,8 @@ BOOT_LIMIT = 180.0
 GRACE = 10.0
 #: seconds in which a probe boot must be through; with a working KVM it takes two, with a broken one it never ends
 KVM_LIMIT = 10.0
+#: what a guest hears of netlab's own waits where its processor is emulated
+EMULATED_PATIENCE = "6"
 #: what the guest's command inherits of our environment
 PASSED_ON = ("TERM", "LANG", "LC_ALL", "NO_COLOR", "COLORTERM", "HYPOTHESIS_PROFILE")
 _PASSED_PREFIX = "NETLAB_"
@@ -122,11 +125,15 @@ def _ended(pid: int, limit: float) -> int | None:
     return os.waitstatus_to_exitcode(status) if in_time else None
 
 
-def environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """What the guest's command gets as its environment. NETLAB_VM says where it is."""
+def environment(ours: Mapping[str, str], *, emulated: bool) -> dict[str, str]:
+    """What the guest's command gets as its environment. NETLAB_VM says where it is.
+
+    emulated: whether its processor is, at a tenth of the speed: then netlab has to be more patient there.
+    """
     passed = {k: v for k, v in ours.items() if k in PASSED_ON or k.startswith(_PASSED_PREFIX)}
     path = ours.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-    return {**passed, "PATH": path, "HOME": "/root", "USER": "root", "LOGNAME": "root", "NETLAB_VM": "1"}
+    slow = {patience.VARIABLE: EMULATED_PATIENCE} if emulated else {}
+    return {**slow, **passed, "PATH": path, "HOME": "/root", "USER": "root", "LOGNAME": "root", "NETLAB_VM": "1"}
 
 
 def checked_directories(directories: Sequence[Path]) -> list[str]:
@@ -157,7 +164,7 @@ def run(request: Request, *, say: Say = lambda _: None, stdin: int = 0, stdout: 
         task = guest.Task(
             argv=request.argv,
             cwd=str(Path.cwd()),
-            env=environment(os.environ),
+            env=environment(os.environ, emulated=not kvm),
             writable=writable,
             modules=str(kernel.modules) if kernel.modules else None,
             size=request.terminal,

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from exercising import TestBook, until
 
 from netlab.daemons.machine import LinuxMachine
 from netlab.lab.engine import Engine
+from netlab.lab.exercises.book import Book
+from netlab.lab.exercises.runner import Exercises
 from netlab.lab.labfile import Lab
 
 LABS = Path(__file__).parents[2] / "labs"
@@ -51,6 +54,39 @@ def lab_copy(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             return lab
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def up(lab_copy: Callable[[str], Lab]) -> Callable[[str], Lab]:
+    """The lab of that name, brought up once."""
+    known: dict[str, Lab] = {}
+
+    def get(name: str) -> Lab:
+        if name not in known:
+            known[name] = lab_copy(name)
+        return known[name]
+
+    return get
+
+
+@pytest.fixture
+def exercises(up: Callable[[str], Lab], engine: Engine) -> Iterator[Callable[..., Exercises]]:
+    """`exercises("docker0")`: those of that lab, up once for the module; what is running at the end is solved.
+
+    within: seconds that a check may take.
+    """
+    used: list[Exercises] = []
+
+    def get(name: str, within: float = 60) -> Exercises:
+        book = Book.of(up(name))
+        used.append(Exercises(engine, TestBook(book.lab, book.document, book.file, within)))
+        return used[-1]
+
+    yield get
+    for each in used:
+        if each.running():
+            each.solve()
+        until(lambda each=each: engine.drift(each.name).clean, "a lab without drift")
 
 
 def _down(engine: Engine, lab: Lab) -> None:

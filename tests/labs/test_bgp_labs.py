@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from exercising import unmet, until
 from patience import patience
 
 from netlab.base.errors import MachineError
@@ -65,40 +66,15 @@ CURES = {
 }
 
 
-def until(holds: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.05)
-
-
 def ask(lab: str, verb: str, node: str) -> None:
     asked = [*NETLAB, "bgp", verb, "--lab", lab, "--node", node]
     subprocess.run(asked, check=True, capture_output=True, timeout=PATIENCE)
 
 
-@pytest.fixture(scope="module")
-def up(lab_copy: Callable[[str], Lab]) -> Callable[[str], Lab]:
-    """The lab of that name, brought up once."""
-    known: dict[str, Lab] = {}
-
-    def get(name: str) -> Lab:
-        if name not in known:
-            known[name] = lab_copy(name)
-        return known[name]
-
-    return get
-
-
-def failing(engine: Engine, lab: Lab) -> list[str]:
-    results = run_all(lab.file.checks, Context(engine.machine, engine.record(lab.name), lab.topology))
-    return [f"{r.name}: {r.detail}" for r in results if r.outcome != "passed"]
-
-
 @pytest.mark.parametrize("name", LABS)
 def test_every_check_holds_and_nothing_drifts(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     lab = up(name)
-    assert failing(engine, lab) == []
+    assert unmet(engine, lab) == []
     until(lambda: engine.drift(lab.name).clean, "a lab without drift")
 
 
@@ -113,31 +89,20 @@ def test_routing_comes_to_rest_where_it_was_computed(name: str, up: Callable[[st
 
     computed = routes(lab.whole)
     assert computed
-    until(lambda: routes(engine.others(engine.journal(lab.name), engine.record(lab.name))) == computed, "the same routes")
+    until(
+        lambda: routes(engine.others(engine.journal(lab.name), engine.record(lab.name))) == computed, "the same routes"
+    )
 
 
 @pytest.mark.parametrize("name", ["bgp-border", "calico-bgp", "calico-peers"])
 def test_the_script_is_the_lab_s(name: str) -> None:
     text = lab_script(Lab(ROOT / "labs" / name / "lab.yaml"))
-    assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, f"netlab lab script {name} > scripts/labs/{name}.sh"
+    assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, (
+        f"netlab lab script {name} > scripts/labs/{name}.sh"
+    )
 
 
 # -- exercises
-
-
-@pytest.fixture
-def exercises(up: Callable[[str], Lab], engine: Engine) -> Iterator[Callable[[str], Exercises]]:
-    used: list[Exercises] = []
-
-    def get(name: str) -> Exercises:
-        used.append(Exercises(engine, Book.of(up(name))))
-        return used[-1]
-
-    yield get
-    for each in used:
-        if each.running():
-            each.solve()
-        until(lambda each=each: engine.drift(each.name).clean, "a lab without drift")
 
 
 @pytest.mark.not_in_vm(GRADING)
@@ -152,7 +117,10 @@ def test_it_starts_broken_and_is_solved(
     assert [line.outcome for line in lines] == ["failed"] * len(exercise.checks), lines
     e.solve()
     assert e.running() is None
-    results = run_all(e.book.checks([*exercise.checks, *exercise.keeps]), Context(engine.machine, engine.record(e.name), e.lab.topology))
+    results = run_all(
+        e.book.checks([*exercise.checks, *exercise.keeps]),
+        Context(engine.machine, engine.record(e.name), e.lab.topology),
+    )
     assert [(r.name, r.detail) for r in results if r.outcome != "passed"] == []
 
 
@@ -188,7 +156,12 @@ def test_it_is_mended_by_hand(name: str, ident: str, exercises: Callable[[str], 
     [
         ("bgp-border", "open-update", ["router-1:C", "router-2:C"], "router-1", {"192.0.2.1"}),
         pytest.param(
-            "calico-peers", "two-makers", ["node1:eth0"], "node1", {"10.168.0.1", "10.168.0.2", "10.168.0.9"}, marks=NEEDS_PEERS
+            "calico-peers",
+            "two-makers",
+            ["node1:eth0"],
+            "node1",
+            {"10.168.0.1", "10.168.0.2", "10.168.0.9"},
+            marks=NEEDS_PEERS,
         ),
     ],
 )

@@ -25,8 +25,15 @@ def netlab(*words: str, status: int = 0, stdin: str | None = None, cwd: Path | N
     return done.stdout + done.stderr
 
 
-def snapshot() -> str:
-    return subprocess.run([ROOT / "scripts/lib/machine-snapshot"], capture_output=True, text=True, check=True).stdout
+def snapshot() -> list[str]:
+    """The machine's own network, line by line, and of all namespaces our own: others may test labs at the same time."""
+    done = subprocess.run([ROOT / "scripts/lib/machine-snapshot"], capture_output=True, text=True, check=True)
+    lines, section = [], ""
+    for line in done.stdout.splitlines():
+        section = line if line.startswith("== ") else section
+        if section != "== ip netns list" or line == section or line.startswith(NAME):
+            lines.append(line)
+    return lines
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +146,7 @@ def test_a_process_that_is_still_inside_is_stopped(tmp_path: Path) -> None:
     netlab("lab", "up", str(tmp_path))
     with subprocess.Popen(["ip", "netns", "exec", f"{name}.a", "sleep", "600"]) as sleeper:
         entered = Path(f"/proc/{sleeper.pid}/ns/net")
-        wanted = os.stat(f"/run/netns/{name}.a").st_ino
+        wanted = Path(f"/run/netns/{name}.a").stat().st_ino
         while entered.stat().st_ino != wanted:
             assert sleeper.poll() is None
         said = netlab("lab", "down", name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from exercising import unmet, until
 from patience import patience
 
 from netlab.lab.checks import Context, run_all
@@ -39,51 +39,11 @@ CURES = {
 }
 
 
-def until(holds: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def up(lab_copy: Callable[[str], Lab]) -> Callable[[str], Lab]:
-    """The lab of that name, brought up once."""
-    known: dict[str, Lab] = {}
-
-    def get(name: str) -> Lab:
-        if name not in known:
-            known[name] = lab_copy(name)
-        return known[name]
-
-    return get
-
-
-def failing(engine: Engine, lab: Lab) -> list[str]:
-    results = run_all(lab.file.checks, Context(engine.machine, engine.record(lab.name), lab.topology))
-    return [f"{r.name}: {r.detail}" for r in results if r.outcome != "passed"]
-
-
 @pytest.mark.parametrize("name", LABS)
 def test_every_check_holds_and_nothing_drifts(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     lab = up(name)
-    assert failing(engine, lab) == []
+    assert unmet(engine, lab) == []
     until(lambda: engine.drift(lab.name).clean, "a lab without drift")
-
-
-@pytest.fixture
-def exercises(up: Callable[[str], Lab], engine: Engine) -> Iterator[Callable[[str], Exercises]]:
-    used: list[Exercises] = []
-
-    def get(name: str) -> Exercises:
-        used.append(Exercises(engine, Book.of(up(name))))
-        return used[-1]
-
-    yield get
-    for each in used:
-        if each.running():
-            each.solve()
-        until(lambda each=each: engine.drift(each.name).clean, "a lab without drift")
 
 
 @pytest.mark.parametrize(("name", "ident"), MENDED)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from exercising import LABS, SHORT, TestBook, captured, exercises_of, type_in
+from exercising import LABS, SHORT, captured, exercises_of, type_in, unmet, until
 from patience import patience
 
 from netlab.base.errors import MachineError
@@ -26,7 +23,8 @@ PATIENCE = patience(30)  # seconds until a wait is given up
 #: the module, or the kernel itself, has this file
 HAS_IPVS = Path("/proc/net/ip_vs").exists()
 IPVS = pytest.param(
-    "services-ipvs", marks=pytest.mark.skipif(not HAS_IPVS, reason="this kernel has no IPVS: modprobe ip_vs, or scripts/vm-test")
+    "services-ipvs",
+    marks=pytest.mark.skipif(not HAS_IPVS, reason="this kernel has no IPVS: modprobe ip_vs, or scripts/vm-test"),
 )
 NAMES = ["services-iptables", "nodeport", "services-nftables"]
 ELSEWHERE = pytest.mark.not_in_vm("every kernel has what it takes, and Python is slow in an emulator")
@@ -46,49 +44,12 @@ CURES = {
 }  # fmt: skip
 
 
-def until(holds: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def up(lab_copy: Callable[[str], Lab]) -> Callable[[str], Lab]:
-    """The lab of that name, brought up once."""
-    known: dict[str, Lab] = {}
-
-    def get(name: str) -> Lab:
-        if name not in known:
-            known[name] = lab_copy(name)
-        return known[name]
-
-    return get
-
-
-@pytest.fixture
-def exercises(up: Callable[[str], Lab], engine: Engine) -> Iterator[Callable[..., Exercises]]:
-    used: list[Exercises] = []
-
-    def get(name: str, within: float = 60) -> Exercises:
-        book = Book.of(up(name))
-        used.append(Exercises(engine, TestBook(book.lab, book.document, book.file, within)))
-        return used[-1]
-
-    yield get
-    for each in used:
-        if each.running():
-            each.solve()
-        until(lambda each=each: engine.drift(each.name).clean, "a lab without drift")
-
-
 @pytest.mark.parametrize("name", LABS_UP)
 def test_every_check_holds_and_nothing_drifts(name: str, up: Callable[[str], Lab], engine: Engine) -> None:
     lab = up(name)
-    results = run_all(lab.file.checks, Context(engine.machine, engine.record(lab.name), lab.topology))
-    assert [f"{r.name}: {r.detail}" for r in results if r.outcome != "passed"] == []
-    assert len(results) >= 15
-    assert engine.drift(lab.name).clean
+    assert unmet(engine, lab) == []
+    assert len(lab.file.checks) >= 15
+    until(lambda: engine.drift(lab.name).clean, "a lab without drift")
     assert engine.up(lab).operations == 0
 
 
@@ -109,7 +70,9 @@ def test_what_is_told_is_what_the_proxies_ask_for(name: str, up: Callable[[str],
 @pytest.mark.parametrize("name", [*NAMES, "services-ipvs"])
 def test_the_script_is_the_lab_s(name: str) -> None:
     text = lab_script(Lab(ROOT / "labs" / name / "lab.yaml"))
-    assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, f"netlab lab script {name} -o scripts/labs/{name}.sh"
+    assert (ROOT / "scripts" / "labs" / f"{name}.sh").read_text() == text, (
+        f"netlab lab script {name} -o scripts/labs/{name}.sh"
+    )
 
 
 @ELSEWHERE
@@ -180,7 +143,9 @@ def test_a_change_of_the_manifests_is_followed(name: str, up: Callable[[str], La
     two = spec.model_copy(update={"among": ["hostnames-9klb2", "hostnames-xths6"], "connections": 100})
     check = lab.file.checks[0].model_copy(update={"reach": None, "balance": two, "within": PATIENCE})
     try:
-        write(file, before.replace("hostnames-khxpz, labels: {app: hostnames}", "hostnames-khxpz, labels: {app: other}"))
+        write(
+            file, before.replace("hostnames-khxpz, labels: {app: hostnames}", "hostnames-khxpz, labels: {app: other}")
+        )
         (result,) = run_all([check], Context(engine.machine, engine.record(lab.name), lab.topology))
         assert result.outcome == "passed", result.detail
     finally:

@@ -88,6 +88,7 @@ class Making:
     @_refused("FailedMount")
     def _directories(self, pod: Json) -> None:
         directory = self._directory(pod)
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)  # other users of the machine have no business here
         for part in ("volumes", "containers"):
             (directory / part).mkdir(parents=True, exist_ok=True)
         if not pod["spec"].get("hostIPC"):
@@ -103,6 +104,8 @@ class Making:
         """What holds the pod; netns is disregarded for a pod on the host's network. Writes files: call it in a thread.
         Missing (FailedCreatePodSandBox)."""
         spec = pod["spec"]
+        if spec.get("hostUsers") is False:
+            raise Missing("FailedCreatePodSandBox", "user namespaces are not supported here: leave hostUsers out")
         named = self._named(pod)
         self._files(pod, named)
         return Sandbox(

@@ -120,8 +120,8 @@ def projected(
                 found |= downward(pod, said, mode, node)
             elif (said := one.get("serviceAccountToken")) is not None:
                 found[said["path"]] = _token(pod, tokens[number], mode)
-            elif "clusterTrustBundle" in one:
-                wrong.append("clusterTrustBundle sources are not supported here: mount the bundle from a ConfigMap")
+            else:
+                wrong.append(f"projected sources of kind {next(iter(one), 'none')} are not supported here")
         except Missing as e:
             wrong.append(str(e))
     if wrong:

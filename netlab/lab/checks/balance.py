@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from netlab.base.patience import patience
 from netlab.lab.checks.result import Context, NotYet
 from netlab.lab.checkspec import Balance
 
@@ -28,7 +29,7 @@ async def balance(spec: Balance, context: Context) -> str:
         async with room:
             if sum(counted[name] for name in counted if name not in spec.among) >= ENOUGH:
                 return
-            answer = await probes.http(netns, spec.to, spec.http, path="/whoami", timeout=PATIENCE)
+            answer = await probes.http(netns, spec.to, spec.http, path="/whoami", timeout=patience(PATIENCE))
         counted[answer.headers.get("x-server-name", "") if answer.outcome == "answered" else answer.outcome] += 1
 
     await asyncio.gather(*(ask() for _ in range(spec.connections)))

@@ -7,6 +7,7 @@ from typing import Any
 
 from netlab.base.addresses import Address
 from netlab.base.errors import NetlabError
+from netlab.base.patience import patience
 from netlab.lab.capture.packet import Interface, Packet, Place
 from netlab.lab.checks import reach
 from netlab.lab.checks.result import CannotProbe, Context, NotYet
@@ -61,7 +62,7 @@ async def watch(
         )
         try:
             await reach.probe(probe, context.netns(probe.from_), to, context)
-            await asyncio.sleep(LINGER)
+            await asyncio.sleep(patience(LINGER))
         finally:
             done.set()
             await running

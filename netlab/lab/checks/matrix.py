@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import permutations
 
+from netlab.base.patience import patience
 from netlab.lab.checks.reach import PATIENCE
 from netlab.lab.checks.result import CannotProbe, Context, NotYet
 from netlab.lab.checkspec import MatrixCheck
@@ -21,7 +22,7 @@ async def matrix(spec: MatrixCheck, context: Context) -> str:
     probes = context.machine.probes()
 
     async def opens(source: str, target: str) -> bool:
-        answer = await probes.tcp(netns[source], address[target], spec.tcp, timeout=PATIENCE)
+        answer = await probes.tcp(netns[source], address[target], spec.tcp, timeout=patience(PATIENCE))
         return answer.outcome == "answered"
 
     at_home = await asyncio.gather(*(opens(name, name) for name in spec.among))

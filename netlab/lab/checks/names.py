@@ -6,6 +6,7 @@ import secrets
 from ipaddress import ip_address
 
 from netlab.base.addresses import Address
+from netlab.base.patience import patience
 from netlab.dns import asking, message
 from netlab.dns.search import Resolver, candidates, parse
 from netlab.lab.checks.reach import PATIENCE
@@ -26,7 +27,7 @@ async def dns(spec: DnsCheck, context: Context) -> str:
     found: list[tuple[str, asking.Said]] = []
     for name in candidates(asked, resolver):
         question = message.question(name, kind, secrets.randbelow(1 << 16))
-        got = await context.machine.probes().exchange(netns, server, PORT, question, timeout=PATIENCE)
+        got = await context.machine.probes().exchange(netns, server, PORT, question, timeout=patience(PATIENCE))
         if got is None:
             raise NotYet(f"{spec.from_} asks {server} for {name} {kind}: no answer")
         found.append((name, asking.said(kind, got)))

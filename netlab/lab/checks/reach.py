@@ -6,6 +6,7 @@ import asyncio
 from ipaddress import ip_address
 
 from netlab.base.addresses import Address
+from netlab.base.patience import patience
 from netlab.lab.checks.result import CannotProbe, Context, NotYet
 from netlab.lab.checkspec import Reach
 from netlab.lab.machine import Answer
@@ -29,9 +30,10 @@ def targets(spec: Reach, context: Context) -> list[Address]:
     return found
 
 
-async def probe(spec: Reach, netns: str, to: Address, context: Context, *, timeout: float = PATIENCE) -> Answer:
+async def probe(spec: Reach, netns: str, to: Address, context: Context, *, timeout: float | None = None) -> Answer:
     """Send what the check says from a namespace to an address."""
     probes = context.machine.probes()
+    timeout = patience(PATIENCE) if timeout is None else timeout
     if spec.tcp:
         return await probes.tcp(netns, to, spec.tcp, timeout=timeout)
     if spec.udp:

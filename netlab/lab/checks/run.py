@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from netlab.base.errors import NetlabError
+from netlab.base.patience import patience
 from netlab.lab.checks import balance, journey, matrix, reach, routing, tables
 from netlab.lab.checks.result import CannotProbe, Context, NotYet, Result
 from netlab.lab.checkspec import Check
@@ -69,7 +70,7 @@ def title(check: Check) -> str:
 
 async def _evaluate(check: Check, context: Context, place: str) -> Result:
     started = time.monotonic()
-    end = started + check.within
+    end = started + patience(check.within)
     name = title(check)
 
     def result(outcome: Any, detail: str, more: dict[str, Any] | None = None) -> Result:

@@ -14,7 +14,7 @@ from netlab.base.errors import InputError, MachineError
 from netlab.kernel.commands import missing, run_in
 from netlab.runtime.images.catalogue import ABSENT, CATALOGUE, PACKAGES, Recipe
 from netlab.runtime.images.reference import Reference
-from netlab.runtime.images.store import LAYER, Image, Store
+from netlab.runtime.images.store import BUILT, LAYER, Image, Store
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: every build has it: what images are made of decides about their digest, not when
@@ -71,7 +71,7 @@ def _make(store: Store, recipe: Recipe, references: list[Reference]) -> list[Ima
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
         "config": {"Env": [f"PATH={_PATH}"], **recipe.process},
         "rootfs": {"type": "layers", "diff_ids": [digest]},
-        "history": [{"created": _CREATED, "created_by": "netlab image build", "comment": recipe.note}],
+        "history": [{"created": _CREATED, "created_by": BUILT, "comment": recipe.note}],
     }  # fmt: skip
     descriptor = {"mediaType": LAYER, "digest": digest, "size": size}
     return [store.add(reference, config, [descriptor]) for reference in references]

@@ -31,6 +31,8 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 REF_NAME = "org.opencontainers.image.ref.name"
+#: who made an image of the catalogue, in its history
+BUILT = "netlab image build"
 _CHUNK = 1 << 20
 
 
@@ -63,6 +65,11 @@ class Image:
         """What it runs by itself: Entrypoint, Cmd, Env, User, WorkingDir …"""
         found = self.config.get("config")
         return found if isinstance(found, dict) else {}
+
+    @property
+    def built(self) -> bool:
+        """Whether it was made here, of the catalogue: no registry has a newer one of it."""
+        return any(step.get("created_by") == BUILT for step in self.config.get("history") or ())
 
 
 class Store:

@@ -17,6 +17,7 @@ from netlab.kubelet.imaging import Images, NoImage
 from netlab.kubelet.needs import Clock
 from netlab.kubelet.node import Machine, Moment, fresh, patch_of, status
 from netlab.kubelet.static import Manifests, mirror_of, static_pod
+from netlab.runtime.images import build, catalogue
 from netlab.runtime.images.reference import Reference
 from netlab.runtime.images.store import Store
 
@@ -127,6 +128,18 @@ class Held(Clock):
 
     def now(self) -> float:
         return self.time
+
+
+def test_an_image_of_the_catalogue_has_no_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Always is to ask for a newer one: of these there is none, and a person without a network may use them."""
+    monkeypatch.setattr(build, "CATALOGUE", (catalogue.Recipe(names=("note",), texts={"note": "x"}),))
+    build.build(Store(tmp_path), ["note"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    said: list[str] = []
+    images = Images(Store(tmp_path), Held(), pulls=True)
+    asked = images.get("u1", {"image": "note", "imagePullPolicy": "Always"}, lambda r, m, w: said.append(m))
+    assert asyncio.run(asked).built
+    assert said == ['Container image "note" already present on machine']
 
 
 def test_images_that_are_not_here(tmp_path: Path) -> None:

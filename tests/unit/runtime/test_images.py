@@ -176,6 +176,9 @@ def test_the_catalogue_says_what_it_lacks(store: Store, monkeypatch: pytest.Monk
     with pytest.raises(InputError) as absent:
         build.build(store, ["quay.io/coreos/flannel:v0.8.0-amd64"])
     assert absent.value.hint == "netlab flanneld runs on each node, as part of netlab agent"
+    monkeypatch.setattr(build, "CATALOGUE", (catalogue.Recipe(names=("note",), texts={"note": "x"}),))
+    [built] = build.build(store, ["note"])
+    assert built.built and store.get("note").built
     recipe = catalogue.Recipe(names=("x",), binaries=("/nowhere/busybox",))
     monkeypatch.setattr(build, "CATALOGUE", (recipe,))
     monkeypatch.setitem(catalogue.PACKAGES, "/nowhere/busybox", "busybox-static")

@@ -55,6 +55,7 @@ def test_files_of_a_configmap_and_of_a_secret() -> None:
             {"downwardAPI": {"items": [{"path": "p", "fieldRef": {"fieldPath": "spec.x"}}]}},
             "unsupported fieldPath: spec.x",
         ),
+        ({"clusterTrustBundle": {"path": "p"}}, "projected sources of kind clusterTrustBundle are not supported here"),
     ],
 )
 def test_what_a_volume_lacks(source: Json, said: str) -> None:
@@ -69,7 +70,7 @@ def test_what_a_volume_lacks(source: Json, said: str) -> None:
         made(source, {"secret": {"name": "other"}})
     assert str(both.value) == f'[{said}, secret "other" not found]'
     [inner] = source.values()
-    if "downwardAPI" not in source:
+    if source.keys() <= {"configMap", "secret"}:
         inner["optional"] = True
         assert made(source) == {}
 
