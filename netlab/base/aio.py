@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -30,11 +32,38 @@ async def first(*works: Coroutine[Any, Any, None]) -> None:
 async def in_thread(work: Callable[..., T], *args: object) -> T:
     """What touches the kernel, beside the event loop. Whoever is cancelled meanwhile waits for its end: two at once
     would undo each other's work."""
-    return await unbroken(asyncio.to_thread(work, *args))
+    return await to_its_end(asyncio.to_thread(work, *args))
 
 
-async def unbroken(work: Coroutine[Any, Any, T]) -> T:
-    """Do it to its end. Whoever is cancelled meanwhile waits for that, and is cancelled then."""
+async def aside(work: Callable[[], T]) -> T:
+    """What may take long and can be left alone, in a thread of its own: whoever is cancelled does not wait for it, nor
+    does the end of the process."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def told(result: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(cast(T, result))
+
+    def run() -> None:
+        found: tuple[T | None, BaseException | None]
+        try:
+            found = work(), None
+        except BaseException as e:  # noqa: BLE001 - the caller's to judge, whatever it is
+            found = None, e
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(told, *found)
+
+    threading.Thread(target=run, name="netlab-aside", daemon=True).start()
+    return await done
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """What is not to be left half done: whoever is cancelled meanwhile waits for its end."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from netlab.api import Json
-from netlab.base.aio import in_thread, unbroken
+from netlab.base.aio import in_thread, to_its_end
 from netlab.base.errors import NetlabError
 from netlab.kubelet import backoff, pods
 from netlab.kubelet.backoff import Delay
@@ -87,7 +87,7 @@ class Containers:
         try:
             image = await image_of(self._tools, self._pod(), spec)
             # from here on there is something to be kept in view, whatever happens meanwhile
-            instance = await unbroken(self._begin(spec, held, action.attempt, image))
+            instance = await to_its_end(self._begin(spec, held, action.attempt, image))
         except NotStarted as e:
             self.troubles[spec.name] = e.trouble
             if e.instance is not None:

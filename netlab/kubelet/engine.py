@@ -9,11 +9,10 @@ import asyncio
 import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from netlab.base.aio import in_thread
+from netlab.base.aio import aside, in_thread
 from netlab.base.errors import KernelError, NetlabError
 from netlab.kubelet import seen
 from netlab.kubelet.handlers import Ran
@@ -64,7 +63,7 @@ class Engine:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self._making = asyncio.Semaphore(AT_ONCE)
-        self._runs = ThreadPoolExecutor(RUNS, thread_name_prefix="exec")
+        self._runs = asyncio.Semaphore(RUNS)
         self._watched: dict[str, int] = {}
 
     def close(self) -> None:
@@ -74,7 +73,6 @@ class Engine:
             loop.remove_reader(fd)
             os.close(fd)
         self._watched.clear()
-        self._runs.shutdown(wait=False, cancel_futures=True)
 
     async def _one(self, work: Callable[..., T], *args: object) -> T:
         async with self._making:
@@ -173,7 +171,8 @@ class Engine:
                 raise
             return Ran(done.stdout + done.stderr, done.returncode)
 
-        return await asyncio.get_running_loop().run_in_executor(self._runs, work)
+        async with self._runs:
+            return await aside(work)
 
 
 def by_pod(statuses: Iterable[Status]) -> dict[str, list[Status]]:

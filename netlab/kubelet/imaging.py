@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable
 
 from netlab.api import Json
-from netlab.base.aio import in_thread
+from netlab.base.aio import aside, in_thread
 from netlab.base.errors import InputError, NetlabError
 from netlab.kubelet import backoff
 from netlab.kubelet.backoff import Delay
@@ -121,4 +121,4 @@ class Images:
             if not again:
                 with contextlib.suppress(ImageNotFound):
                     return await in_thread(self.store.get, name)
-            return await in_thread(lambda: pull(self.store, name, insecure=self._insecure))
+            return await aside(lambda: pull(self.store, name, insecure=self._insecure))

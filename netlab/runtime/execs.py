@@ -18,7 +18,7 @@ from typing import Any, Self
 import orjson
 from asyncinotify import Inotify, Mask
 
-from netlab.base.aio import first, unbroken
+from netlab.base.aio import first, to_its_end
 from netlab.base.descriptors import Descriptor
 from netlab.base.errors import NetlabError
 from netlab.kernel import processes
@@ -60,7 +60,7 @@ class Piped:
         """Run it. NotStarted, NoContainer."""
         try:
             with tempfile.TemporaryDirectory(prefix="netlab-exec-") as directory:
-                await unbroken(self._start(Path(directory) / "pid"))
+                await to_its_end(self._start(Path(directory) / "pid"))
         except BaseException:
             await self.__aexit__()
             raise
@@ -150,7 +150,7 @@ class AtTerminal:
         """Run it. NotStarted, NoContainer, Unattachable."""
         self._stack.callback(shutil.rmtree, self._directory, ignore_errors=True)
         try:
-            await unbroken(self._start())
+            await to_its_end(self._start())
         except BaseException:
             await self._stack.aclose()
             raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from netlab.base.aio import first
+from netlab.base.aio import aside, first, to_its_end
 
 
 class Work:
@@ -75,3 +76,39 @@ def test_cancelled_from_outside_it_cancels_all_and_is_cancelled() -> None:
         assert all(work.cleaned for work in works) and len(asyncio.all_tasks()) == 1
 
     asyncio.run(body())
+
+
+def test_what_is_begun_is_done_to_its_end() -> None:
+    async def body() -> None:
+        work = Work()
+        task = asyncio.create_task(to_its_end(work.run()))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done() and not work.cancelled
+        work.go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not work.cancelled
+
+    asyncio.run(body())
+
+
+def test_what_is_done_aside_keeps_nobody() -> None:
+    go = threading.Event()
+
+    def fails() -> None:
+        raise ValueError("no")
+
+    async def body() -> None:
+        assert await aside(lambda: 5) == 5
+        with pytest.raises(ValueError, match="no"):
+            await aside(fails)
+        task = asyncio.create_task(aside(go.wait))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(body())  # though the thread waits yet
+    go.set()
