@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -34,11 +35,14 @@ async def in_thread(work: Callable[..., T], *args: object) -> T:
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """What is not to be left half done: whoever is cancelled meanwhile waits for its end."""
+    """What is not to be left half done: whoever is cancelled meanwhile, and be it again, waits for its end."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
-        task.exception()  # nobody is left to be told
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # nobody is left to be told
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +15,6 @@ import signal
 import socket
 import struct
 import subprocess
-import fcntl
 import termios
 import threading
 import time
@@ -27,7 +27,7 @@ from clients import kubectls
 from patience import patience
 from streamworld import StreamWorld
 
-from netlab.kernel import netns, processes
+from netlab.kernel import netns
 
 LACKING = [tool for tool in ("runc", "conmon", "busybox", "kubectl") if not shutil.which(tool)]
 pytestmark = [

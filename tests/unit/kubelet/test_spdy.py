@@ -10,8 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlab.kubelet.serving import spdy
-from netlab.kubelet.serving.spdy import Ended, Event, GoneAway, Opened, Received, Replied, Reset, Session, SpdyError
-from netlab.kubelet.serving.spdy import WasReset  # fmt: skip
+from netlab.kubelet.serving.spdy import (
+    Ended,
+    Event,
+    GoneAway,
+    Opened,
+    Received,
+    Replied,
+    Reset,
+    Session,
+    SpdyError,
+    WasReset,  # fmt: skip
+)
 
 
 def pair() -> tuple[Session, Session]:
