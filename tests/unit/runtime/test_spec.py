@@ -11,7 +11,7 @@ from netlab.base.errors import InputError
 from netlab.kernel import cgroups
 from netlab.kernel.cgroups import Usage
 from netlab.runtime import spec
-from netlab.runtime.containers import _reason
+from netlab.runtime.containers import reason
 from netlab.runtime.images.reference import Reference
 from netlab.runtime.sandbox import Sandbox
 from netlab.runtime.spec import HOST, Container, Limits, Machine, Mount, User
@@ -135,18 +135,20 @@ def test_usage_in_both_versions(tmp_path: Path) -> None:
     for path, text in {
         one / "memory/g/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
         one / "memory/g/memory.usage_in_bytes": "4096\n",
+        one / "memory/g/memory.stat": "inactive_file 7\ntotal_inactive_file 96\n",
         one / "cpuacct/g/cpuacct.usage": "123\n",
         one / "pids/g/pids.current": "3\n",
         two / "cgroup.controllers": "cpu memory pids\n",
         two / "g/memory.events": "low 0\noom 5\noom_kill 2\noom_group_kill 0\n",
         two / "g/memory.current": "4096\n",
+        two / "g/memory.stat": "anon 1\ninactive_file 5000\n",
         two / "g/cpu.stat": "usage_usec 7\nuser_usec 1\n",
         two / "g/pids.current": "3\n",
     }.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert cgroups.usage("/g", one) == Usage(cpu=123, memory=4096, pids=3, oom_kills=2)
-    assert cgroups.usage("/g", two) == Usage(cpu=7000, memory=4096, pids=3, oom_kills=2)
+    assert cgroups.usage("/g", one) == Usage(cpu=123, memory=4096, pids=3, oom_kills=2, working_set=4000)
+    assert cgroups.usage("/g", two) == Usage(cpu=7000, memory=4096, pids=3, oom_kills=2, working_set=0)
     assert cgroups.usage("/none", one) == cgroups.usage("/none", two) == Usage()
 
 
@@ -161,5 +163,5 @@ def test_groups_are_removed_with_their_empty_parents_and_no_other(tmp_path: Path
 
 def test_runcs_words_without_the_frame_of_its_log() -> None:
     said = 'time="2026" level=warning msg="x"\ntime="2026" level=error msg="runc create failed: exec: \\"no\\": not found"\n'
-    assert _reason(said) == 'runc create failed: exec: "no": not found'
-    assert _reason("plain\n") == "plain"
+    assert reason(said) == 'runc create failed: exec: "no": not found'
+    assert reason("plain\n") == "plain"
