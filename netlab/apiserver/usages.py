@@ -18,7 +18,7 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from netlab.api import Json, status, times
-from netlab.apiserver import objects
+from netlab.apiserver import objects, tables
 from netlab.apiserver.call import Call, answer
 from netlab.apiserver.kinds import Kind
 from netlab.apiserver.kubelets import Kubelets
@@ -104,7 +104,10 @@ class Usages:
         chosen = selection(call, kind)
         made = self._of_nodes if r.plural == "nodes" else self._of_pods
         items = await made(info.namespace, info.name, chosen)
-        form = negotiate(call.request.headers.get("Accept", ""))
+        form = negotiate(call.request.headers.get("Accept", ""), ("Table",))
+        if form.as_ == "Table" and (items or info.verb == "list"):
+            include = tables.include_of(call.query)
+            return answer(call, tables.table(kind, items, {}, form, include, self._now()))
         if info.verb == "list":
             body = {"kind": r.list_kind, "apiVersion": r.api_version, "metadata": {}, "items": items}
             return answer(call, body, form=form)

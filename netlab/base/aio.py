@@ -63,12 +63,14 @@ async def aside(work: Callable[[], T]) -> T:
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """What is not to be left half done: whoever is cancelled meanwhile waits for its end."""
+    """What is not to be left half done: whoever is cancelled meanwhile, and be it again, waits for its end."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
         if not task.cancelled():
             task.exception()  # nobody is left to be told
         raise

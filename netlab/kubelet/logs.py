@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import logging
 import os
 import re
 import time
@@ -23,13 +24,17 @@ from asyncinotify import Inotify, Mask
 from netlab.api import times
 from netlab.base.aio import in_thread
 from netlab.base.descriptors import readable
-from netlab.base.errors import KernelError
+from netlab.base.errors import KernelError, NetlabError
 from netlab.kernel import processes
 from netlab.runtime import streams
 from netlab.runtime.containers import Runtime
 
+log = logging.getLogger("kubelet.logs")
+
 #: bytes of a file, files of a container with the one that is written: as the original's --container-log-max-*
 SIZE_MAX, FILES_MAX = 10 << 20, 5
+#: seconds between looks at their size, as --container-log-monitor-interval
+EVERY = 10.0
 #: bytes that are read at once
 CHUNK = 64 * 1024
 #: bytes of a line; the rest of one that is longer is a line of its own, as no monitor writes any
@@ -252,3 +257,19 @@ def rotate(
     for each in old[: max(0, len(old) - (files - 1))]:
         each.unlink(missing_ok=True)
     return True
+
+
+def _rotate_all(runtime: Runtime) -> None:
+    for status in runtime.all():
+        if status.state == "running":
+            try:
+                rotate(runtime, status.id, now=datetime.datetime.now(datetime.UTC))
+            except NetlabError as e:  # it has ended meanwhile, or its monitor is gone: the next look will tell
+                log.info("the log of container %s stays as it is: %s", status.id, e.message)
+
+
+async def rotating(runtime: Runtime, *, every: float = EVERY) -> None:
+    """Keep the logs of all containers small, until cancelled. every: seconds between looks."""
+    while True:
+        await in_thread(_rotate_all, runtime)
+        await asyncio.sleep(every)

@@ -1,9 +1,9 @@
 """Streams of containers: the standard streams of its own program (attach), a port of its network (`dial`).
 
 Streams of one more program are in `netlab.runtime.execs`. Each holds back whoever writes until the other end reads:
-nothing is buffered but what pipes and sockets hold. conmon says how `attach` speaks: packets that begin with 2 (standard
-output) or 3 (standard error), bytes of standard input as they are, and orders as lines of three numbers (1 height width:
-the terminal's size; 2 0 0: open the log anew).
+nothing is buffered but what pipes and sockets hold. conmon says how `attach` speaks: packets that begin with 2
+(standard output) or 3 (standard error), bytes of standard input as they are, and orders as lines of three numbers
+(1 height width: the terminal's size; 2 0 0: open the log anew).
 """
 
 from __future__ import annotations

@@ -40,16 +40,17 @@ class Protocol:
         """The channel, and its bytes, None for its end. ChannelError."""
         if not message:
             raise ChannelError("a message without a channel")
-        if isinstance(message, str) != self.text:
-            raise ChannelError(f"{self.name or 'the protocol'} has {'text' if self.text else 'binary'} messages")
-        if isinstance(message, str):
-            channel, data = ord(message[0]) - ord("0"), b""
+        # the kind of a message says nothing, as to the original: some clients send text in both
+        if self.text:
+            word = message if isinstance(message, str) else message.decode("latin-1")
+            channel, data = ord(word[0]) - ord("0"), b""
             try:
-                data = base64.b64decode(message[1:], validate=True)
+                data = base64.b64decode(word[1:], validate=True)
             except (binascii.Error, ValueError) as e:
                 raise ChannelError(f"a message that is no base64: {e}") from e
         else:
-            channel, data = message[0], bytes(message[1:])
+            packed = message.encode(errors="surrogatepass") if isinstance(message, str) else bytes(message)
+            channel, data = packed[0], packed[1:]
             if self.closes and channel == CLOSE:
                 if len(data) != 1 or data[0] >= self.channels:
                     raise ChannelError("a close signal names one channel")

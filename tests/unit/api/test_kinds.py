@@ -32,10 +32,10 @@ def test_the_catalogue_is_whole() -> None:
     for table in (defaults.DEFAULTERS, VALIDATORS, TABLE):
         assert set(table) <= kinds
     for r in resources:
-        if r.kind != "PodPreset":
+        if r.kind != "PodPreset" and r.group != "metrics.k8s.io":  # the latter is never stored, nor sent
             assert shape_of_kind(*r.storage, r.kind) is not None, r
         if "list" in r.verbs and r.kind not in ("PodPreset", "LimitRange"):
-            assert columns_of(r.storage[0], r.kind).definitions[0]["name"] in ("Name", "Last Seen")
+            assert columns_of(r.storage[0], r.kind).definitions[0]["name"] in ("Name", "Last Seen"), r
     prefixes = {r.registry for r in resources}
     assert "/registry/pods/" in prefixes
     assert "/registry/services/specs/" in prefixes

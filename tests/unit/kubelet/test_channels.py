@@ -40,7 +40,12 @@ def test_the_end_of_a_channel_can_be_told_in_v5() -> None:
         named("v4.channel.k8s.io").unpacked(b"\xff\0")
 
 
-@pytest.mark.parametrize("message", [b"", "", b"\x09x", "9eA==", "0not base64", "é"])
+def test_text_may_be_sent_where_bytes_are_expected() -> None:
+    assert named("v4.channel.k8s.io").unpacked("\0line\n") == (0, b"line\n")
+    assert named("base64.channel.k8s.io").unpacked(b"0eA==") == (0, b"x")
+
+
+@pytest.mark.parametrize("message", [b"", "", b"\x09x", "9eA==", "\x7f", "é"])
 def test_messages_that_are_none(message: bytes | str) -> None:
     for protocol in channels.REMOTE:
         with pytest.raises(ChannelError):

@@ -133,13 +133,14 @@ def test_usage_in_both_versions(tmp_path: Path) -> None:
     for path, text in {
         one / "memory/g/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
         one / "memory/g/memory.usage_in_bytes": "4096\n",
-        one / "memory/g/memory.stat": "total_inactive_file 96\n",
+        one / "memory/g/memory.stat": "inactive_file 7\ntotal_inactive_file 96\n",
         two / "g/memory.stat": "inactive_file 96\n",
         one / "cpuacct/g/cpuacct.usage": "123\n",
         one / "pids/g/pids.current": "3\n",
         two / "cgroup.controllers": "cpu memory pids\n",
         two / "g/memory.events": "low 0\noom 5\noom_kill 2\noom_group_kill 0\n",
         two / "g/memory.current": "4096\n",
+        two / "g/memory.stat": "anon 1\ninactive_file 5000\n",
         two / "g/cpu.stat": "usage_usec 7\nuser_usec 1\n",
         two / "g/pids.current": "3\n",
     }.items():
