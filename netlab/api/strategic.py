@@ -7,7 +7,6 @@ pkg/util/strategicpatch and the API conventions' page on strategic merge.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from netlab.api import Json
@@ -19,7 +18,16 @@ _ORDER, _DELETE = "$setElementOrder/", "$deleteFromPrimitiveList/"
 
 def apply(obj: Json, patch: Json, definition: str) -> Json:
     """The object after the patch; `definition` names its schema. Neither argument is changed. PatchError."""
-    return _merge_map(copy.deepcopy(obj), copy.deepcopy(patch), definitions().get(definition, {}))
+    return _merge_map(_copied(obj), _copied(patch), definitions().get(definition, {}))
+
+
+def _copied(value: Any) -> Any:
+    """A copy of JSON, at less than half of what `copy.deepcopy` takes: every status of every pod comes this way."""
+    if isinstance(value, dict):
+        return {name: _copied(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_copied(inner) for inner in value]
+    return value
 
 
 def _resolve(schema: Json) -> Json:

@@ -1,8 +1,8 @@
 """Jobs: pods that run until enough of them have succeeded, or too many have failed.
 
 No end of a pod is missed or counted twice: each pod has a finalizer, is noted in status.uncountedTerminatedPods when it
-has ended, loses the finalizer, and then is counted. Source: kubernetes pkg/controller/job. Not done: podFailurePolicy,
-backoffLimitPerIndex, successPolicy.
+has ended, loses the finalizer, and then is counted, unless its podFailurePolicy says otherwise. Source: kubernetes
+pkg/controller/job. Not done: backoffLimitPerIndex, successPolicy.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from netlab.controllers.owning import (
     with_condition,
     write_status,
 )
+from netlab.controllers.podfailures import FAIL_JOB, IGNORE, judged
 from netlab.controllers.shape import LEAN_PODS, PODS, Tools, Watch
 
 API, KIND = "batch/v1", "Job"
@@ -105,7 +106,7 @@ def tally(job: Object, pods: Sequence[Object]) -> Tally:
                 found.failed += 1
     known = {uid for uids in found.uncounted.values() for uid in uids}
     for pod in pods:
-        uid, how = pod["metadata"]["uid"], "" if interrupted(job, pod) else _end(pod)
+        uid, how = pod["metadata"]["uid"], "" if interrupted(job, pod) or ignored(job, pod) else _end(job, pod)
         if how and uid in held and uid not in known:
             number = index_of(pod)
             if indexed and how == SUCCEEDED and number in found.done:
@@ -121,9 +122,28 @@ def interrupted(job: Object, pod: Object) -> bool:
     return bool(job["spec"].get("suspend")) and ending(pod) and phase(pod) not in ("Succeeded", "Failed")
 
 
-def _end(pod: Object) -> str:
-    """How a pod has ended: one that is deleted before it could has failed."""
-    return SUCCEEDED if phase(pod) == "Succeeded" else FAILED if phase(pod) == "Failed" or ending(pod) else ""
+def ignored(job: Object, pod: Object) -> bool:
+    """Whether the Job's policy has it that a failure is none."""
+    return judged(job, pod).action == IGNORE
+
+
+def _end(job: Object, pod: Object) -> str:
+    """How a pod has ended: one that is deleted before it could has failed. With a policy how it ends is waited for."""
+    if phase(pod) == "Succeeded":
+        return SUCCEEDED
+    return FAILED if phase(pod) == "Failed" or (ending(pod) and not job["spec"].get("podFailurePolicy")) else ""
+
+
+def against_policy(job: Object, pods: Iterable[Object]) -> tuple[str, str, str] | None:
+    """The end of a Job one of whose pods failed as its policy does not bear."""
+    there = next((c for c in (job.get("status") or {}).get("conditions") or () if c["type"] == "FailureTarget"), None)
+    if there is not None and there.get("reason") == "PodFailurePolicy":
+        return "Failed", "PodFailurePolicy", str(there.get("message", ""))
+    for pod in pods:
+        found = judged(job, pod)
+        if found.action == FAIL_JOB:
+            return "Failed", "PodFailurePolicy", found.message
+    return None
 
 
 def verdict(job: Object, count: Tally, running: int, now: float) -> tuple[str, str, str] | None:
@@ -191,7 +211,7 @@ class Jobs:
                 return await self._expire(key, job, condition["lastTransitionTime"])
         now, count = self._now(), tally(job, pods)
         running = [pod for pod in pods if active(pod)]
-        end = verdict(job, count, len(running), now)
+        end = against_policy(job, pods) or verdict(job, count, len(running), now)
         again: float | None = None
         if not ending(job) and self._expected.met(key):
             if end is not None or job["spec"].get("suspend"):
@@ -201,7 +221,8 @@ class Jobs:
                 again = await self._manage(key, job, pods, running, count, now)
         await self._tell(job, pods, running, count, end, now)
         noted = {uid for uids in count.uncounted.values() for uid in uids}
-        await self._let_go(pods, noted | {pod["metadata"]["uid"] for pod in pods if interrupted(job, pod)})
+        free = {pod["metadata"]["uid"] for pod in pods if interrupted(job, pod) or ignored(job, pod)}
+        await self._let_go(pods, noted | free)
         deadline, start = job["spec"].get("activeDeadlineSeconds"), (job.get("status") or {}).get("startTime")
         if deadline is not None and start and end is None:
             left = max(0.0, times.parse(start).timestamp() + int(deadline) - now)

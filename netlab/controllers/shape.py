@@ -131,6 +131,21 @@ _POD_STATUS = ("phase", "podIP", "podIPs", "startTime")
 _POD_ANNOTATIONS = ("controller.kubernetes.io/pod-deletion-cost", "batch.kubernetes.io/job-completion-index")
 
 
+def _ended(state: Object) -> Object:
+    """How the containers of a pod ended that has failed: which of them, with what, and after how many starts."""
+    kept: Object = {}
+    for kind in ("containerStatuses", "initContainerStatuses"):
+        listed = []
+        for c in state.get(kind) or ():
+            terminated = (c.get("state") or {}).get("terminated")
+            if terminated is not None:
+                code = {"terminated": {"exitCode": terminated.get("exitCode", 0)}}
+                listed.append({"name": c.get("name", ""), "restartCount": c.get("restartCount", 0), "state": code})
+        if listed:
+            kept[kind] = listed
+    return kept
+
+
 def lean_pod(pod: Object) -> Object:
     """What controllers look at in a pod: there are many, and each is long."""
     meta, spec, state = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
@@ -140,6 +155,7 @@ def lean_pod(pod: Object) -> Object:
     claims = [{"persistentVolumeClaim": {"claimName": v["persistentVolumeClaim"]["claimName"]}}
               for v in spec.get("volumes") or () if v.get("persistentVolumeClaim")]  # fmt: skip
     restarts = sum(c.get("restartCount", 0) for c in state.get("containerStatuses") or ())
+    ended = _ended(state) if state.get("phase") == "Failed" else {}
     return {
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
@@ -152,7 +168,7 @@ def lean_pod(pod: Object) -> Object:
         },
         "status": {
             **{name: state[name] for name in _POD_STATUS if name in state},
-            **({"containerStatuses": [{"restartCount": restarts}]} if restarts else {}),
+            **({"containerStatuses": [{"restartCount": restarts}]} if restarts else {}), **ended,
             "conditions": [
                 {name: c[name] for name in ("type", "status", "lastTransitionTime") if name in c}
                 for c in state.get("conditions") or ()

@@ -120,7 +120,7 @@ class Hub:
             self._bytes += len(event.kv.value)
             key = event.kv.key
             for length in self._lengths:
-                # a slice beyond its end is the key itself, and would be told once for each such length
+                # a key is no longer than itself: cut to a greater length it would be found again
                 if length <= len(key) and (route := self._routes.get(key[:length])):
                     route.tell(event)
         if len(self._ring) > 2 * RING or self._bytes > RING_BYTES:

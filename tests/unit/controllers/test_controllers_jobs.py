@@ -18,6 +18,7 @@ from netlab.client.rest import Object
 from netlab.controllers import jobs
 from netlab.controllers.garbage import GarbageCollector
 from netlab.controllers.jobs import FINALIZER, Jobs, Tally, index_text, indexes, tally, verdict, wanted
+from netlab.controllers.podfailures import judged
 
 JOBS = Resource("batch/v1", "jobs")
 ONLY = (Jobs, GarbageCollector)
@@ -168,3 +169,93 @@ def test_suspended_it_runs_nothing() -> None:
 
 async def _none(w: World) -> bool:
     return not await w.names(PODS)
+
+
+def with_codes(**codes: int) -> Object:
+    statuses = [{"name": name, "state": {"terminated": {"exitCode": code}}} for name, code in codes.items()]
+    return {
+        "metadata": {"name": "p", "namespace": "default"},
+        "status": {"phase": "Failed", "containerStatuses": statuses},
+    }
+
+
+def policy(*rules: Object) -> Object:
+    return {"spec": {"podFailurePolicy": {"rules": list(rules)}}}
+
+
+def test_which_failures_count() -> None:
+    fatal: Object = {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42], "containerName": "main"}}
+    moved: Object = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    job = policy(moved, fatal)
+    assert judged(job, with_codes(main=1)).action == "Count" == judged(job, with_codes(other=42)).action
+    found = judged(job, with_codes(other=0, main=42))
+    assert found == (
+        "FailJob",
+        "Container main for pod default/p failed with exit code 42 matching FailJob rule at index 1",
+    )
+    pod = with_codes(main=42)
+    pod["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+    assert judged(job, pod).action == "Ignore", "the first rule that fits"
+    pod["status"]["conditions"][0]["status"] = "False"
+    assert judged(job, pod).action == "FailJob"
+    others = policy({"action": "Ignore", "onExitCodes": {"operator": "NotIn", "values": [42]}})
+    assert (
+        judged(others, with_codes(main=7)).action == "Ignore" and judged(others, with_codes(main=42)).action == "Count"
+    )
+    assert judged(others, with_codes(main=0)).action == "Count", "that one did not fail"
+    assert judged(job, {**with_codes(main=42), "status": {"phase": "Running"}}).action == "Count"
+
+
+def job_spec(*rules: Object) -> Object:
+    spec = {"containers": [{"name": "c", "image": "busybox"}], "restartPolicy": "Never"}
+    return {"template": {"spec": spec}, "backoffLimit": 0, **policy(*rules)["spec"]}
+
+
+async def fail(w: World, pod: Object, code: int, *conditions: Object) -> None:
+    """Let a pod have failed."""
+    ended = {"name": "c", "image": "busybox", "imageID": "", "ready": False, "restartCount": 0,
+             "state": {"terminated": {"exitCode": code}}}  # fmt: skip
+    status = {"phase": "Failed", "containerStatuses": [ended], "conditions": list(conditions)}
+    await w.client.patch(PODS.path("default", pod["metadata"]["name"], "status"), {"status": status})
+
+
+async def one_pod(w: World, *before: str) -> Object:
+    """The pod that runs now, and is none of these."""
+
+    async def so() -> Any:
+        found = (await w.client.list(PODS.path("default")))["items"]
+        return next(
+            (p for p in found if p["metadata"]["uid"] not in before and p["status"]["phase"] == "Pending"), None
+        )
+
+    found: Object = await until(so)
+    return found
+
+
+def test_a_disrupted_pod_is_made_again_and_a_fatal_end_ends_it() -> None:
+    async def test(w: World) -> None:
+        ignore = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+        fatal = {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}
+        await w.make(JOBS, "j", spec=job_spec(ignore, fatal))
+        first = await one_pod(w)
+        await fail(w, first, 137, {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"})
+        second = await one_pod(w, first["metadata"]["uid"])
+
+        async def let_go() -> bool:
+            pod = await w.get(PODS, first["metadata"]["name"])
+            return pod is None or not pod["metadata"].get("finalizers")
+
+        await until(let_go)
+        await fail(w, second, 42)
+
+        async def ended() -> Any:
+            job = await w.get(JOBS, "j")
+            conditions = ((job or {}).get("status") or {}).get("conditions") or ()
+            return next((c for c in conditions if c["type"] == "Failed"), None)
+
+        found = await until(ended)
+        assert found["reason"] == "PodFailurePolicy" and "failed with exit code 42" in found["message"]
+        job = await w.get(JOBS, "j")
+        assert job is not None and job["status"]["failed"] == 1, "what was ignored is not counted"
+
+    in_world(test, ONLY)

@@ -187,3 +187,25 @@ def test_a_watcher_of_marks_misses_none_of_its_own(kind: Any) -> None:
         assert told(await waiting) == [("+", "/o/1", b"red")]
 
     kind.run(test)
+
+
+def test_a_watcher_of_one_key_is_told_once(kind: Any) -> None:
+    """Also beside watchers of longer prefixes."""
+
+    async def test(store: Store) -> None:
+        start = await store.revision()
+        prefixes = ("/k", "/k/long", "/k/longer/still", "/kk")
+        watches = [store.watch(prefix, after=start) for prefix in prefixes]
+        waiting = [asyncio.create_task(take(watch, 1)) for watch in watches]
+        for prefix in prefixes[1:]:
+            await store.create(prefix, b"0")
+        for task in waiting:
+            await task
+        start = await store.create("/k", b"1")
+        await store.create("/k/end", b"2")
+        events = told(await take(watches[0], 2))
+        while ("+", "/k/end", b"2") not in events:
+            events += told(await take(watches[0], 1))
+        assert [e for e in events if e[1] in ("/k", "/k/end")] == [("+", "/k", b"1"), ("+", "/k/end", b"2")]
+
+    kind.run(test)
