@@ -241,7 +241,7 @@ def agent(cluster: Cluster, node: Node) -> dict[str, Any]:
     labels = {"node-role.kubernetes.io/control-plane": ""} if node.control_plane else {}
     return {
         "node": node.name, "ips": [str(ip) for ip in node.ips], "kubeconfig": f"{KUBERNETES}/kubelet.conf",
-        "pki": KUBERNETES, "cgroup": f"{node.cgroup}/kubepods", "images": IMAGES, "proxy": asked.proxy,
+        "pki": KUBERNETES, "cgroup": node.cgroup, "images": IMAGES, "proxy": asked.proxy,
         "pods": [str(pods) for pods in networks.pods(asked)], "flannel": network.flannel,
         "calico": asked.network == "calico", "bridged": network.bridged, "dns": str(DNS_IP),
         "serve_dns": node.control_plane, "taints": taints, "labels": labels,

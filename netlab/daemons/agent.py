@@ -310,7 +310,7 @@ def join(
         ips=tuple(map(str, addresses)),
         kubeconfig=config,
         pki=directory,
-        cgroup=f"/netlab.{node}/kubepods",
+        cgroup=f"/netlab.{node}",
         images=images,
     )
     asyncio.run(_joined(invitation, options, root))
