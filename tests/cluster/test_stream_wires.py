@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import shutil
+import socket
 import ssl
 import struct
 import subprocess
@@ -93,7 +94,7 @@ def test_channels_of_a_websocket(world: StreamWorld) -> None:
                 assert ws.protocol is None
                 assert b"exit code 1" in (await said(ws))[3]
 
-    asyncio.run(test())
+    world.do(test())
 
 
 def test_nonsense_ends_a_session_and_nothing_else(world: StreamWorld) -> None:
@@ -125,10 +126,12 @@ def test_nonsense_ends_a_session_and_nothing_else(world: StreamWorld) -> None:
                 rest = await reader.read()  # to its end: the server closes
                 assert rest == b"" or rest.endswith(struct.pack(">HHIII", 0x8003, 7, 8, 0, 1))
                 writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
             async with http.ws_connect(exec_path("echo", "still", stdout="1"), ssl=tls) as ws:
                 assert (await said(ws))[1] == b"still\n"
 
-    asyncio.run(test())
+    world.do(test())
 
 
 def _address(world: StreamWorld) -> tuple[str, int]:
@@ -145,8 +148,9 @@ def test_ports_over_channels_of_a_websocket(world: StreamWorld) -> None:
 
     async def test() -> None:
         with netns.entered(world.pods.nets["default", "web"]):
-            listening = await asyncio.start_server(echo, "127.0.0.1", 0)
-        port = listening.sockets[0].getsockname()[1]
+            sock = socket.create_server(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        listening = await asyncio.start_server(echo, sock=sock)
         async with session(world) as (http, tls), listening:
             path = f"{POD}/portforward?ports={port}&ports=1"
             async with http.ws_connect(path, ssl=tls, protocols=["v4.channel.k8s.io"]) as ws:
@@ -156,7 +160,7 @@ def test_ports_over_channels_of_a_websocket(world: StreamWorld) -> None:
         assert (found[0], found[1], found[2]) == (number + b"hello\n", number, one)
         assert found[3].startswith(one) and b"connection refused" in found[3]
 
-    asyncio.run(test())
+    world.do(test())
 
 
 def _written(world: StreamWorld, mark: str) -> int | None:
@@ -248,4 +252,4 @@ def test_who_has_no_certificate_learns_that_the_node_lives(world: StreamWorld) -
         assert answers["bob", "exec"] == (403, refused.format("proxy"))
         assert answers["bob", "metrics"] == (403, refused.format("metrics"))
 
-    asyncio.run(test())
+    world.do(test())

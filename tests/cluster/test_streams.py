@@ -143,8 +143,8 @@ def test_exec_at_a_terminal_of_changing_size(world: StreamWorld, kubectl: Path) 
         terminal.resize(44, 122)
         terminal.type("until stty size 2>&1 | grep '44 122'; do :; done; echo is-$?\n")
         terminal.until(rb"is-0")
-        # the terminal's signals are on again when a command of the line says something
-        terminal.type("echo go-$((1 + 1)); sleep 1000\n")
+        # when the command says something, it is in the foreground
+        terminal.type("sh -c 'echo go-$((1 + 1)); exec sleep 1000'\n")
         terminal.until(rb"go-2\r\n")
         terminal.type("\x03")
         terminal.until(rb"# ")
