@@ -63,6 +63,8 @@ class Worker:
         #: what was being begun when the pod had to end: cancelled once, and not again while it still has to finish
         self._given_up: set[str] = set()
         self._failures = 0
+        #: the sandbox that ends because we end it
+        self._dropped = ""
         self._prepared = self.gone = self.over = False
         #: of volumes, at which only one may be
         self._making = asyncio.Lock()
@@ -266,11 +268,12 @@ class Worker:
     def _sandbox_ended(self, id: str) -> None:
         if self.held is not None and self.held.box.id == id:
             self.held = replace(self.held, box=replace(self.held.box, running=False))
-            if self._ending is None:
+            if self._ending is None and id != self._dropped:
                 self.tools.says(self.pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
             self._wake.set()
 
     async def _drop_sandbox(self, id: str) -> None:
+        self._dropped = id
         try:
             await sandboxing.drop(self.tools, id)
         except NetlabError as e:

@@ -68,6 +68,20 @@ def test_a_pod_from_beginning_to_end(images: Path) -> None:
     on_node(images, test)
 
 
+def test_what_is_done_is_done_and_nothing_has_changed(images: Path) -> None:
+    async def test(w: World) -> None:
+        w.network()
+        await w.start()
+        await w.make("once", container("echo done"), restartPolicy="Never")
+        await w.when("once", lambda p: p["status"]["phase"] == "Succeeded")
+        await w.said("once", "Started")
+        done = await w.kubectl("delete", "pod", "once")
+        assert done.returncode == 0, done
+        assert [reason for reason, _ in await w.events("once")] == ["Pulled", "Created", "Started"]
+
+    on_node(images, test)
+
+
 def test_what_ends_begins_again_and_waits_ever_longer(images: Path) -> None:
     async def test(w: World) -> None:
         w.network()
