@@ -27,6 +27,7 @@ from netlab.kubelet.events import Events
 from netlab.kubelet.evicting import EVICTED, SIGNALS, Amount, Pressure, Threshold, Use, unwelcome, victim, words
 from netlab.kubelet.handlers import Asker
 from netlab.kubelet.imaging import Images
+from netlab.kubelet.logs import rotating
 from netlab.kubelet.making.world import Tell
 from netlab.kubelet.mirrors import Mirrors
 from netlab.kubelet.needs import Clock, Making, Network
@@ -121,6 +122,7 @@ class Kubelet:
                 self.registration.run(),
                 self._serve(),
                 self._age(),
+                rotating(self.runtime),
                 self._relieve(),
             )
         finally:
