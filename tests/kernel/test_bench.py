@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -140,21 +141,10 @@ def test_what_is_printed_and_returned() -> None:
 
 def test_rules_in_two_modes(tmp_path: Path) -> None:
     picture = tmp_path / "rules.svg"
+    drawn = ["--plot", str(picture)] if importlib.util.find_spec("matplotlib") else []
     modes = ["--mode", "iptables-legacy", "--mode", "nftables-direct"]
-    command = bench.netlab_command(
-        "bench",
-        "rules",
-        "--services",
-        "10",
-        "--policies",
-        "1",
-        "--repeat",
-        "1",
-        "--json",
-        "--plot",
-        str(picture),
-        *modes,
-    )
+    sizes = ["--services", "10", "--policies", "1", "--repeat", "1"]
+    command = bench.netlab_command("bench", "rules", *sizes, *modes, "--json", *drawn)
     done = measured(command)
     assert done.returncode == 0, done.output
     report = json.loads(done.output)
@@ -163,5 +153,5 @@ def test_rules_in_two_modes(tmp_path: Path) -> None:
         assert all(row[name] > 0 for name in ("apply", "one", "rate", "rate_floor", "first", "first_floor", "tail")), (
             row
         )
-    assert picture.read_text().startswith("<?xml")
+    assert not drawn or picture.read_text().startswith("<?xml")
     assert not left(os.getpid())
