@@ -16,6 +16,7 @@ import secrets
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import ip_network
@@ -135,11 +136,16 @@ def _lists(elements: Sequence[bytes]) -> Iterator[bytes]:
 
 def send(netns: str | int, units: Iterable[Unit]) -> None:
     """Carry units out, in batches, each of them as a whole or not at all. KernelError names what was refused."""
-    with Netlink(netns, NETLINK_NETFILTER) as netlink:
+    netlink = Netlink(netns, NETLINK_NETFILTER)
+    try:
         for batch in _batches(units):
             requests = [(SUBSYSTEM | message.kind, message.flags, message.body) for message in batch]
             for refused in netlink.transact(requests, subsystem=SUBSYSTEM >> 8):
                 raise refusal(batch[refused.at].op, refused.errno, refused.said) from refused
+    finally:
+        # closing waits until the kernel has freed what was replaced (nft_rcv_nl_event), longer than the change itself
+        # took; what is asked for stands already, so nobody else has to
+        threading.Thread(target=netlink.close, name="netlab-nft-close").start()
 
 
 def _batches(units: Iterable[Unit]) -> Iterator[list[Message]]:
