@@ -251,6 +251,7 @@ async def _play(
 
 @settings(max_examples=40)
 @example(ops=[("write", "a"), ("drop", ""), ("delete", "a"), ("write", "b"), ("compact", ""), ("return", "")])
+@example(ops=[("write", "a"), ("drop", ""), ("write", "b"), ("delete", "b")])
 @given(ops=OPS)
 def test_the_store_is_the_server_s_at_the_end(ops: list[tuple[str, str]]) -> None:
     async def test() -> None:
@@ -269,6 +270,8 @@ def test_the_store_is_the_server_s_at_the_end(ops: list[tuple[str, str]]) -> Non
                 await informer.wait()
                 await _play(writer, ops, server, gate, log)
                 gate.set()
+                # the last of all writes: whoever has it has heard of those before, of what came and went as well
+                await writer.create(MAPS.path("default"), {"metadata": {"name": "the-end"}})
                 truth = {key_of(o): o["metadata"]["resourceVersion"]
                          for o in (await writer.list(MAPS.path("default")))["items"]}  # fmt: skip
 
