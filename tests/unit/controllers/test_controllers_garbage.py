@@ -240,7 +240,11 @@ def test_custom_objects_own_and_are_owned() -> None:
         await until(followed)
         await w.delete(WIDGETS, "boss")
         await left(w)
-        assert await w.names(WIDGETS) == []
+
+        async def none_left() -> bool:
+            return await w.names(WIDGETS) == []
+
+        await until(none_left)
 
     in_world(test, ONLY)
 
