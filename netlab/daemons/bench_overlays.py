@@ -34,7 +34,7 @@ UDP_TCP_MIN, UDP_SMALL_MIN, UDP_RTT_MAX, BY_HAND_MIN = 0.12, 2.0, 1.5, 0.9
 #: round trips of one turn, and seconds between two
 PINGS, PING_GAP = 200, 0.005
 #: what iperf3 says while its server still puts the last measurement away, and seconds for which it may
-_NOT_YET = ("busy", "unable to receive control message")
+_NOT_YET = ("busy", "unable to receive control message", "Connection reset by peer")
 _BUSY = 20.0
 #: payload bytes of the small packets
 SMALL = 64
