@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 from oracle import worlds
 from podnet import Net, pods_of
-from proxying import PATIENCE, Manifests, Proxy, until
+from proxying import PATIENCE, Manifests, Proxy, taking, until
 from servicejudge import endpoints, service
 
 from netlab.kernel import ipvs, netns
@@ -88,7 +87,7 @@ def test_S104_who_is_connected_stays_connected(net: Net, tmp_path: Path) -> None
     ips = {p["metadata"]["name"]: p["status"]["podIP"] for p in worlds.nine() if p["metadata"]["namespace"] == "x"}
     options = ("--mode", "ipvs", "--iptables", "nft", "--sync-period", "0.5")
     put("b")
-    with listening(net.ns("x-b")) as listener, Proxy(where, "n1", manifests, tmp_path, *options) as proxy:
+    with taking(net.ns("x-b"), HELD) as listener, Proxy(where, "n1", manifests, tmp_path, *options) as proxy:
         until(lambda: weights() == {ips["b"]: 1}, "the endpoint")
         with netns.entered(net.ns("x-a")):
             client = socket.create_connection((VIP, 80), timeout=PATIENCE)
@@ -109,13 +108,3 @@ def test_S104_who_is_connected_stays_connected(net: Net, tmp_path: Path) -> None
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         until(lambda: weights() == {ips["c"]: 1}, "the end of the old one")
         assert "mended" not in proxy.said()
-
-
-@contextlib.contextmanager
-def listening(where: str) -> Iterator[socket.socket]:
-    """Somebody who takes connections at HELD, and keeps them as long as the caller does."""
-    with netns.entered(where):
-        listener = socket.create_server(("", HELD))
-    with listener:
-        listener.settimeout(PATIENCE)
-        yield listener
