@@ -6,7 +6,7 @@ from typing import Any
 
 from oracle import worlds
 from oracle.services import Client, Cluster
-from podnet import OUTSIDE, Net
+from podnet import OUTSIDE, SCTP, Net
 
 from netlab.compile.parse import objects
 from netlab.compile.proxying import ProxyConfig
@@ -117,11 +117,13 @@ def targets(made: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
         spec = service["spec"]
         for port in spec["ports"]:
             proto = port.get("protocol", "TCP").lower()
-            if proto == "sctp":
-                continue  # this kernel has no SCTP sockets: the rules are there, and nobody can connect
+            if proto == "sctp" and not SCTP:
+                continue  # the rules are there, and nobody can connect
             ips = [spec["clusterIP"], *spec.get("externalIPs", ())]
             ips += [i["ip"] for i in service.get("status", {}).get("loadBalancer", {}).get("ingress", ())]
-            found |= {(ip, proto, port["port"]) for ip in ips} | {(spec["clusterIP"], proto, 1)}
+            found |= {(ip, proto, port["port"]) for ip in ips}
+            if proto != "sctp":  # whose clients do not hear of a refusal by ICMP
+                found.add((spec["clusterIP"], proto, 1))
             if "nodePort" in port:
                 found |= {(ip, proto, port["nodePort"]) for ip in ("192.168.0.1", "192.168.0.2", "127.0.0.1")}
     return sorted(found)
