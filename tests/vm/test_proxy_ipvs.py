@@ -13,6 +13,7 @@ import pytest
 from oracle import worlds
 from podnet import Net, pods_of
 from proxying import PATIENCE, Manifests, Proxy, taking, until
+from proxyload import come_and_go, die_and_come_back, serving
 from servicejudge import endpoints, service
 
 from netlab.kernel import ipvs, netns
@@ -24,6 +25,8 @@ pytestmark = [
 VIP = "10.96.0.20"
 #: a port at which no pod of a test's network answers by itself
 HELD = 8888
+#: how often endpoints come and go, and new connections a second: an emulator cannot do as much as a machine
+CHURN, RATE = int(os.environ.get("NETLAB_CHURN", "8")), int(os.environ.get("NETLAB_RATE", "10"))
 PORTS = [{"name": "p", "port": 80}, {"name": "u", "port": 8053, "protocol": "UDP"}]
 
 
@@ -69,6 +72,16 @@ def test_it_serves_and_follows_and_so_do_clients(net: Net, tmp_path: Path) -> No
             proxy.start()
             until(lambda: answers() == {"x-c"}, "what its successor has put there")
             until(lambda: answerer() == "x-c", "the same for a client that keeps its port")
+
+
+def test_endpoints_come_and_go_and_no_connection_fails(net: Net, tmp_path: Path) -> None:
+    with serving(net, "nft", "ipvs", tmp_path) as proxy:
+        come_and_go(net, proxy, CHURN, RATE)
+
+
+def test_the_proxy_is_killed_and_comes_back_and_no_connection_fails(net: Net, tmp_path: Path) -> None:
+    with serving(net, "nft", "ipvs", tmp_path) as proxy:
+        die_and_come_back(net, proxy, 2, RATE)
 
 
 def test_S104_who_is_connected_stays_connected(net: Net, tmp_path: Path) -> None:
