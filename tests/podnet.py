@@ -1,7 +1,7 @@
 """A small cluster network of namespaces for kernel tests: nodes on a switch, pods on them, a client outside.
 
 Pods hang on a bridge (cni0, like the books') or are routed by a /32 each; between the nodes are host routes. Every pod
-answers `name client-address` on TCP and UDP. All namespaces are named rl<pid>.… and deleted by the names noted here.
+answers `name client-address` on TCP, UDP and, where the kernel has it, SCTP. All namespaces are named rl<pid>.… and deleted by the names noted here.
 """
 
 from __future__ import annotations
@@ -39,10 +39,27 @@ from netlab.model import (
 
 LO = Link(name="lo", kind=Loopback())
 TCP_PORTS, UDP_PORTS = (80, 81, 8080, 8081), (80, 8080, 8081, 8053, 8054)
+SCTP_PORTS = (80, 81)
 OUTSIDE = "203.0.113.9"
 GATEWAY = ip_address("169.254.1.1")
 #: seconds after which no answer is a packet dropped; SYNs are sent anew after one
 PATIENCE = 2.5
+
+
+def _has_sctp() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError:
+        return False
+    return True
+
+
+#: whether this kernel has SCTP; where it does not, its rules are tested without packets
+SCTP = _has_sctp()
+#: kind of socket and protocol
+_KINDS = {
+    "tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0), "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -153,9 +170,11 @@ class Net:
         places = [(pod.name, self.ns(pod.name)) for pod in self.pods] + [(n, self.ns(n)) for n in self.nodes]
         for name, where in places:
             with netns.entered(where):
-                for kind, ports in ((socket.SOCK_STREAM, TCP_PORTS), (socket.SOCK_DGRAM, UDP_PORTS)):
+                served = {"tcp": TCP_PORTS, "udp": UDP_PORTS, "sctp": SCTP_PORTS if SCTP else ()}
+                for protocol, ports in served.items():
+                    kind, number = _KINDS[protocol]
                     for port in ports:
-                        sock = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK)
+                        sock = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK, number)
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                         sock.bind(("0.0.0.0", port))
                         if kind == socket.SOCK_STREAM:
@@ -178,10 +197,9 @@ class Net:
         answers: list[Any] = [None] * len(requests)
         chosen = selectors.DefaultSelector()
         for at, (name, dst, protocol, port) in enumerate(requests):
-            stream = protocol == "tcp"
+            kind, number = _KINDS[protocol]
             with netns.entered(self.ns(name)):
-                kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
-                sock = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK)
+                sock = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK, number)
             if name == "ext":
                 sock.bind((OUTSIDE, 0))
             code = sock.connect_ex((dst, port))
@@ -189,7 +207,7 @@ class Net:
                 answers[at] = "refused"
                 sock.close()
                 continue
-            if not stream:
+            if kind == socket.SOCK_DGRAM:
                 with contextlib.suppress(OSError):
                     sock.send(b"?")
             chosen.register(sock, selectors.EVENT_READ, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,16 @@ def listening(where: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def taking(where: str, port: int) -> Iterator[socket.socket]:
+    """Somebody who takes connections at a port of a namespace, and keeps them as long as the caller does."""
+    with netns.entered(where):
+        listener = socket.create_server(("", port))
+    with listener:
+        listener.settimeout(PATIENCE)
+        yield listener
 
 
 def pod(name: str, node: str, ip: str, **labels: str) -> dict[str, Any]:

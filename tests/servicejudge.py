@@ -6,7 +6,7 @@ from typing import Any
 
 from oracle import worlds
 from oracle.services import Client, Cluster
-from podnet import OUTSIDE, Net
+from podnet import OUTSIDE, SCTP, Net
 
 from netlab.compile.parse import objects
 from netlab.compile.proxying import ProxyConfig
@@ -117,11 +117,13 @@ def targets(made: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
         spec = service["spec"]
         for port in spec["ports"]:
             proto = port.get("protocol", "TCP").lower()
-            if proto == "sctp":
-                continue  # this kernel has no SCTP sockets: the rules are there, and nobody can connect
+            if proto == "sctp" and not SCTP:
+                continue  # the rules are there, and nobody can connect
             ips = [spec["clusterIP"], *spec.get("externalIPs", ())]
             ips += [i["ip"] for i in service.get("status", {}).get("loadBalancer", {}).get("ingress", ())]
-            found |= {(ip, proto, port["port"]) for ip in ips} | {(spec["clusterIP"], proto, 1)}
+            found |= {(ip, proto, port["port"]) for ip in ips}
+            if proto != "sctp":  # whose clients do not hear of a refusal by ICMP
+                found.add((spec["clusterIP"], proto, 1))
             if "nodePort" in port:
                 found |= {(ip, proto, port["nodePort"]) for ip in ("192.168.0.1", "192.168.0.2", "127.0.0.1")}
     return sorted(found)
@@ -186,8 +188,12 @@ HAND: dict[str, list[dict[str, Any]]] = {
     "S25_S26_S27_source_ranges": [service(**BALANCER, loadBalancerSourceRanges=["203.0.113.0/24", " 192.168.0.1/32"]), endpoints("b", "c")],
     "S25_other_ranges": [service(**BALANCER, loadBalancerSourceRanges=["8.8.8.0/24", "10.244.1.0/24"]), endpoints("b", "c")],
     "S28_no_endpoints": [service(**BALANCER, externalIPs=["80.11.12.10"])],
-    "S30_local_elsewhere": [service(**BALANCER, externalTrafficPolicy="Local"), endpoints("c")],
-    "S31_S32_S33_local": [service(**BALANCER, externalTrafficPolicy="Local"), endpoints("a", "b")],
+    "S30_S52_local_elsewhere": [service(**BALANCER, externalTrafficPolicy="Local"), endpoints("c")],
+    "S52_local_elsewhere_and_about_to_end": [
+        service(**BALANCER, externalTrafficPolicy="Local", internalTrafficPolicy="Local"),
+        endpoints("c", ready=False, serving=True, terminating=True),
+    ],
+    "S31_S32_S33_S35_local": [service(**BALANCER, externalTrafficPolicy="Local"), endpoints("a", "b")],
     "S36_S37_internal_local": [service(internalTrafficPolicy="Local"), endpoints("a", "c")],
     "S38_both_local": [service(**BALANCER, internalTrafficPolicy="Local", externalTrafficPolicy="Local"), endpoints("a", "b")],
     "S49_all_terminating": [service(), endpoints("a", "b", ready=False, serving=True, terminating=True)],

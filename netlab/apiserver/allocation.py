@@ -12,6 +12,7 @@ import random
 from netlab.api import Json, status
 from netlab.api.fielderrors import invalid
 from netlab.apiserver.admission import Attributes, Plugin
+from netlab.apiserver.exposed import give_back, needs_health_port, needs_node_ports
 from netlab.apiserver.lister import Lister
 
 #: node ports that are given out
@@ -43,6 +44,7 @@ class ServiceAllocation(Plugin):
         if a.group_kind != ("", "Service") or a.obj is None or a.old is None or a.subresource:
             return
         spec, was = a.obj["spec"], a.old.get("spec") or {}
+        give_back(spec, was)
         if "ExternalName" in (spec.get("type"), was.get("type")):
             if spec.get("type") == "ExternalName" and spec.get("clusterIP") == was.get("clusterIP"):
                 for name in _ADDRESSES:  # what the server gave it takes back
@@ -76,37 +78,38 @@ class ServiceAllocation(Plugin):
         self._ports(a, spec, was, used, name)
 
     def _ports(self, a: Attributes, spec: Json, was: Json, used: set[str | int], name: str) -> None:
-        ports = spec.get("ports") or []
-        wanted = spec.get("type") == "NodePort" or (
-            spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True)
-        )
         before = {
             (p.get("protocol"), p.get("port")): p["nodePort"] for p in was.get("ports") or () if p.get("nodePort")
         }
-        for i, port in enumerate(ports):
-            own = before.get((port.get("protocol"), port.get("port")))
-            if not wanted:
-                if spec.get("type") == "ClusterIP":
-                    port.pop("nodePort", None)
-                continue
-            number = port.get("nodePort")
-            if not number:
-                port["nodePort"] = own or self._free_port(used)
-                if not own:
-                    self._hold(a, port["nodePort"])
-                used.add(port["nodePort"])
-            elif number not in before.values():
-                at = f"spec.ports[{i}].nodePort"
-                if not PORT_FIRST <= number <= PORT_LAST:
-                    wrong = invalid(at, number, f"provided port is not in the valid range. The range of valid ports is "
-                                    f"{PORT_FIRST}-{PORT_LAST}")  # fmt: skip
-                    raise status.invalid("Service", "", name, [wrong])
-                if number in used:
-                    raise status.invalid(
-                        "Service", "", name, [invalid(at, number, "provided port is already allocated")]
-                    )
-                self._hold(a, number)
-                used.add(number)
+        #: of one number a Service may have one port by TCP and one by UDP
+        own = set(before.values())
+        for i, port in enumerate(spec.get("ports") or ()):
+            number = port.get("nodePort") or before.get((port.get("protocol"), port.get("port")))
+            if number and (port.get("nodePort") or needs_node_ports(spec)):
+                port["nodePort"] = number
+                if number not in own:
+                    self._claim_port(a, number, used, f"spec.ports[{i}].nodePort", name)
+            elif needs_node_ports(spec):
+                port["nodePort"] = self._free_port(a, used)
+            own.add(port.get("nodePort"))
+        if not needs_health_port(spec):
+            return
+        number = spec.get("healthCheckNodePort")
+        if not number:
+            spec["healthCheckNodePort"] = self._free_port(a, used)
+        elif number != was.get("healthCheckNodePort"):
+            self._claim_port(a, number, used, "spec.healthCheckNodePort", name)
+
+    def _claim_port(self, a: Attributes, number: int, used: set[str | int], at: str, name: str) -> None:
+        why = ""
+        if not PORT_FIRST <= number <= PORT_LAST:
+            why = f"provided port is not in the valid range. The range of valid ports is {PORT_FIRST}-{PORT_LAST}"
+        elif number in used:
+            why = "provided port is already allocated"
+        if why:
+            raise status.invalid("Service", "", name, [invalid(at, number, why)])
+        self._hold(a, number)
+        used.add(number)
 
     def _claim(self, a: Attributes, ip: str, used: set[str | int], name: str) -> None:
         why = ""
@@ -132,15 +135,14 @@ class ServiceAllocation(Plugin):
                 return str(host)
         raise status.internal("failed to allocate a serviceIP: range is full")
 
-    def _free_port(self, used: set[str | int]) -> int:
-        for _ in range(TRIES):
-            port = self._random.randint(PORT_FIRST, PORT_LAST)
-            if port not in used:
-                return port
-        for port in range(PORT_FIRST, PORT_LAST + 1):
-            if port not in used:
-                return port
-        raise status.internal("failed to allocate a nodePort: range is full")
+    def _free_port(self, a: Attributes, used: set[str | int]) -> int:
+        tried = (self._random.randint(PORT_FIRST, PORT_LAST) for _ in range(TRIES))
+        port = next((p for p in (*tried, *range(PORT_FIRST, PORT_LAST + 1)) if p not in used), None)
+        if port is None:
+            raise status.internal("failed to allocate a nodePort: range is full")
+        self._hold(a, port)
+        used.add(port)
+        return port
 
     def _hold(self, a: Attributes, what: str | int) -> None:
         if not a.dry:
@@ -169,4 +171,5 @@ def _given(obj: Json) -> set[str | int]:
     """The addresses and node ports that a Service has."""
     spec = obj.get("spec") or {}
     addresses: set[str | int] = {ip for ip in spec.get("clusterIPs") or () if ip != _HEADLESS}
-    return addresses | {p["nodePort"] for p in spec.get("ports") or () if p.get("nodePort")}
+    numbers = {p.get("nodePort") for p in spec.get("ports") or ()} | {spec.get("healthCheckNodePort")}
+    return addresses | {number for number in numbers if number}

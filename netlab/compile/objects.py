@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 #: (namespace, name)
 Name = tuple[str, str]
@@ -275,6 +275,14 @@ class Objects:
     namespaces: tuple[Namespace, ...] = ()
     nodes: tuple[Node, ...] = ()
     policies: tuple[NetworkPolicy, ...] = ()
+
+    def values(self) -> dict[Ref, Value]:
+        """Each of them by what it is."""
+        kinds: dict[str, tuple[Any, ...]] = {
+            "Service": self.services, "EndpointSlice": self.slices, "Pod": self.pods,
+            "Namespace": self.namespaces, "Node": self.nodes, "NetworkPolicy": self.policies,
+        }  # fmt: skip
+        return {Ref(kind, getattr(one, "namespace", ""), one.name): one for kind, all_ in kinds.items() for one in all_}
 
     def namespace_labels(self) -> dict[str, Mapping[str, str]]:
         """Labels by namespace, those that only occur by name included; each has the label with its own name."""

@@ -2,13 +2,14 @@
 
 The set of known addresses is the gate. It is narrowed first, to those that stay with the pod that they had; then come
 chains and sets; and it is opened last. A new pod waits outside until then, and so does one that has got the address of
-another. Pure.
+another, though it were one of the same name. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 from netlab.compile.objects import Name, Objects
 from netlab.compile.policies_iptables import known_set
@@ -17,14 +18,22 @@ from netlab.model import HostState, Ipset, Item
 
 _GATES = (known_set(4), known_set(6))
 
+
+class Owner(NamedTuple):
+    """A pod, and which of those that had its name one after the other. uid: "" where nobody says."""
+
+    pod: Name
+    uid: str
+
+
 #: address to the pod that has it
-Owners = dict[str, Name]
+Owners = dict[str, Owner]
 
 
 def owners(objects: Objects, node: str) -> Owners:
     """The addresses of a node's pods."""
     return {
-        ip: pod.key
+        ip: Owner(pod.key, pod.uid)
         for pod in objects.pods
         if pod.node == node and not pod.host_network and not pod.finished
         for ip in pod.ips

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from netlab.compile.gathered import Gathered
 from netlab.compile.ipvs_base import DUMMY
-from netlab.compile.objects import Node, Objects, Ref
+from netlab.compile.objects import Node, Objects
 from netlab.compile.policies_iptables import PolicyCompiler, PolicyConfig
 from netlab.compile.proxying import Family, ProxyConfig
 from netlab.compile.services_iptables import IptablesProxier
@@ -62,12 +62,8 @@ def guessed_cluster_cidrs(nodes: Iterable[Node]) -> tuple[str, ...]:
 
 def completed(objects: Objects) -> Objects:
     """`objects` with what a running cluster would add: slices, and a node for every name that pods are bound to."""
-    kinds: dict[str, Iterable[Any]] = {
-        "Service": objects.services, "EndpointSlice": objects.slices, "Pod": objects.pods,
-        "Namespace": objects.namespaces, "Node": objects.nodes, "NetworkPolicy": objects.policies,
-    }  # fmt: skip
     gathered = Gathered(implied=True)
-    gathered.take({Ref(kind, getattr(v, "namespace", ""), v.name): v for kind, vs in kinds.items() for v in vs})
+    gathered.take(objects.values())
     return gathered.objects()
 
 

@@ -2,8 +2,7 @@
 
 Each mode and size is a process of its own (`python -m netlab.daemons.bench_rules`), so that its memory is its own. It
 makes its objects as an informer would deliver them (plain dicts), compiles them, and hands them to namespaces that it
-makes and removes. The floor is the bare tool fed with the very text that we would feed it: `iptables-legacy-restore`,
-`iptables-nft-restore` or `nft -f -`, in a namespace beside ours.
+makes and removes. The floor is the bare tool fed with the very text that we would feed it, in a namespace beside ours.
 """
 
 from __future__ import annotations
@@ -14,11 +13,10 @@ import os
 import resource
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import orjson
 
@@ -29,35 +27,27 @@ from netlab.compile.policies_iptables import PolicyCompiler, PolicyConfig
 from netlab.compile.proxier import Step
 from netlab.compile.proxying import ProxyConfig
 from netlab.compile.services_iptables import IptablesProxier
+from netlab.compile.services_ipvs import IpvsProxier
 from netlab.compile.services_nft import NftProxier
 from netlab.daemons.bench import Target, at_most, machine
 from netlab.daemons.bench_connections import Road
-from netlab.kernel import netns
+from netlab.daemons.bench_floors import MODES, TIMEOUT, by_hand, timed
+from netlab.kernel import ipvs, netns
 from netlab.kernel.apply import DaemonKernel
-from netlab.kernel.commands import run_in
 from netlab.kernel.ledger import MemoryLedger
 from netlab.kernel.linux import LinuxBackend
 from netlab.kernel.measure import measured
-from netlab.model.diff import Change, Create, Delete, Op
-from netlab.model.nftscript import script
-from netlab.model.restore import restore_blocks
 
-T = TypeVar("T")
 ENDPOINTS = 10
 #: all endpoints' addresses, and the port at which they answer
 PODS, PORT = "10.128.0.0/9", 8080
-#: mode to (iptables variant, the floor's tool)
-MODES = {
-    "iptables-legacy": ("legacy", "iptables-legacy-restore --noflush -w 60"),
-    "iptables-nft": ("nft", "iptables-nft-restore --noflush -w 60"),
-    "nftables": ("legacy", "nft -f -"),
-    "nftables-direct": ("legacy", "nft -f -"),
-}
+#: what every kernel can do
+USUAL = tuple(mode for mode in MODES if mode != "ipvs")
 #: above it a first load takes minutes by iptables-nft, and in nftables with a map per Service: both are quadratic
 LOAD_MAX = 2000
-_TIMEOUT = 900.0
 #: the issue's promises
-COMPILE_MAX, CHANGE_MAX, FLOOR_RATIO, NFT_LOAD, NFT_CHANGE, RSS_MAX = 1.5, 0.005, 1.3, 10.0, 0.02, 500e6
+COMPILE_MAX, CHANGE_MAX, FLOOR_RATIO, RSS_MAX = 1.5, 0.005, 1.3, 500e6
+NFT_LOAD, NFT_CHANGE, IPVS_CHANGE = 10.0, 0.02, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +114,8 @@ class Report:
                 found.append(at_most(f"{what}: compile (s)", row.compile, COMPILE_MAX))
                 found.append(at_most(f"{what}: one change compiled (s)", row.change, CHANGE_MAX))
                 found.append(at_most(f"{what}: memory (MB)", row.rss / 1e6, RSS_MAX / 1e6))
+                if row.mode == "ipvs" and row.one is not None:
+                    found.append(at_most(f"{what}: one endpoint applied (s)", row.one, IPVS_CHANGE))
                 if row.mode == "nftables-direct" and row.apply is not None and row.one is not None:
                     found.append(at_most(f"{what}: applied (s)", row.apply, NFT_LOAD))
                     found.append(at_most(f"{what}: one endpoint applied (s)", row.one, NFT_CHANGE))
@@ -191,7 +183,7 @@ def run(
 
 
 def _child(*words: str) -> dict[str, Any]:
-    done = measured([sys.executable, "-m", "netlab.daemons.bench_rules", *words], timeout=4 * _TIMEOUT)
+    done = measured([sys.executable, "-m", "netlab.daemons.bench_rules", *words], timeout=4 * TIMEOUT)
     last = done.output.strip().rpartition("\n")[2]
     if done.returncode != 0 or not last.startswith("{"):
         raise KernelError(f"the measurement of {' '.join(words)} failed: {done.output.strip()[-2000:]}")
@@ -279,12 +271,6 @@ def _namespace(word: str) -> Iterator[str]:
         netns.delete(name)
 
 
-def _timed(function: Callable[..., T], *args: Any, **more: Any) -> tuple[float, T]:
-    started = time.perf_counter()
-    value = function(*args, **more)
-    return time.perf_counter() - started, value
-
-
 def _load(proxier: Any, parsed: Objects) -> Step:
     """Compile a cluster: a proxier, or a compiler of policies."""
     proxier.load(parsed)
@@ -299,35 +285,12 @@ def _change(proxier: Any, service: Service, one: EndpointSlice) -> Step:
     return step
 
 
-def _ops(step: Step) -> list[Op]:
-    gone = {item.order: item for item in step.gone}
-    ops: list[Op] = []
-    for item in step.new:
-        old = gone.pop(item.order, None)
-        ops.append(Create(item) if old is None else Change(old, item))
-    return [*ops, *(Delete(item) for item in gone.values())]
-
-
-def _floor(where: str, mode: str, step: Step) -> float:
-    """Seconds of the bare tool for the same change. The text is made before the clock runs."""
-    ops = _ops(step)
-    texts = [script(ops)] if mode.startswith("nftables") else list(restore_blocks(ops).values())
-    tool = MODES[mode][1].split()
-    total = 0.0
-    for text in texts:
-        seconds, done = _timed(run_in, where, tool, stdin=text, timeout=_TIMEOUT)
-        if done.returncode != 0:
-            raise KernelError(f"{' '.join(tool)}: {done.stderr.strip()[:500]}")
-        total += seconds
-    return total
-
-
 def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
     data = service_objects(count)
-    parse, parsed = _timed(objects, data)
+    parse, parsed = timed(objects, data)
     choice: Literal["map", "direct"] = "direct" if mode == "nftables-direct" else "map"
     config = ProxyConfig(node="n1", cluster_cidrs=(PODS,), choice=choice)
-    kind = NftProxier if mode.startswith("nftables") else IptablesProxier
+    kind = IpvsProxier if mode == "ipvs" else NftProxier if mode.startswith("nftables") else IptablesProxier
     figures: dict[str, list[float]] = {
         name: []
         for name in (
@@ -339,21 +302,24 @@ def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
     endpoints = [(e.address, PORT) for one in parsed.slices for e in one.endpoints]
     gc.collect()
     items, note = 0, ""
-    load = mode in ("iptables-legacy", "nftables-direct") or count <= LOAD_MAX or slow
+    load = mode in ("iptables-legacy", "nftables-direct", "ipvs") or count <= LOAD_MAX or slow
     for _ in range(repeat):
         proxier = kind(config, 4)
 
-        seconds, whole = _timed(_load, proxier, parsed)
+        seconds, whole = timed(_load, proxier, parsed)
         figures["compile"].append(seconds)
         items = len(whole.new)
         with contextlib.ExitStack() as stack:
             ours, floor = (stack.enter_context(_namespace(word)) for word in ("ours", "floor"))
             kernel = DaemonKernel(LinuxBackend(iptables=MODES[mode][0]), MemoryLedger())
+            if mode == "ipvs":
+                for name in (ours, floor):
+                    ipvs.read(name)  # which brings the module, and with it the sysctls
             if load:
                 road = stack.enter_context(Road(ours, PODS).built())
                 bare = road.measure(endpoints, PORT)
-                figures["apply"].append(_timed(kernel.step, ours, "bench", whole.gone, whole.new)[0])
-                figures["apply_floor"].append(_floor(floor, mode, whole))
+                figures["apply"].append(timed(kernel.step, ours, "bench", whole.gone, whole.new)[0])
+                figures["apply_floor"].append(by_hand(floor, mode, whole))
                 speed = road.measure(places, PORT)
                 found = {"rate": speed.rate, "first": speed.first, "tail": speed.tail}
                 for name, value in {**found, "rate_floor": bare.rate, "first_floor": bare.first}.items():
@@ -364,11 +330,11 @@ def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
                 service, first = parsed.services[turn], parsed.slices[turn]
                 changed = replace(first, endpoints=first.endpoints[1:])
 
-                seconds, step = _timed(_change, proxier, service, changed)
+                seconds, step = timed(_change, proxier, service, changed)
                 figures["change"].append(seconds)
                 if load:
-                    figures["one"].append(_timed(kernel.step, ours, "bench", step.gone, step.new)[0])
-                    figures["one_floor"].append(_floor(floor, mode, step))
+                    figures["one"].append(timed(kernel.step, ours, "bench", step.gone, step.new)[0])
+                    figures["one_floor"].append(by_hand(floor, mode, step))
         del proxier, whole
         gc.collect()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -392,16 +358,16 @@ def _policies(count: int, pods: int, repeat: int) -> dict[str, Any]:
     for _ in range(repeat):
         compiler = PolicyCompiler(PolicyConfig(node="n1"), 4)
 
-        seconds, whole = _timed(_load, compiler, parsed)
+        seconds, whole = timed(_load, compiler, parsed)
         figures["compile"].append(seconds)
         items = len(whole.new)
         less = replace(parsed, pods=parsed.pods[1:])
-        seconds, step = _timed(_load, compiler, less)
+        seconds, step = timed(_load, compiler, less)
         figures["change"].append(seconds)
         with _namespace("ours") as ours:
             kernel = DaemonKernel(LinuxBackend(iptables="legacy"), MemoryLedger())
-            figures["apply"].append(_timed(kernel.step, ours, "bench", whole.gone, whole.new)[0])
-            figures["one"].append(_timed(kernel.step, ours, "bench", step.gone, step.new)[0])
+            figures["apply"].append(timed(kernel.step, ours, "bench", whole.gone, whole.new)[0])
+            figures["one"].append(timed(kernel.step, ours, "bench", step.gone, step.new)[0])
     medians = {name: statistics.median(values) for name, values in figures.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"policies": count, "pods": pods, **medians, "rss": peak, "items": items}

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from netlab.base.aio import first
 from netlab.base.errors import InputError, Problem
-from netlab.base.notify import notify
-from netlab.compile.gathered import Gathered
-from netlab.daemons import node, signals
+from netlab.daemons import following
 from netlab.daemons.health import Health
-from netlab.daemons.sources import Origin, Source, Want, opened, told
+from netlab.daemons.sources import Origin, Source, Want, told
 from netlab.dns.hosts import Hosts
 from netlab.dns.records import Records, ZoneConfig
 from netlab.dns.server import Handled, NameServer
@@ -25,8 +23,6 @@ from netlab.dns.upstream import Server, Upstreams
 
 #: types that are counted by name; a stranger could else make as many counters as there are numbers
 _KINDS = frozenset({"A", "AAAA", "ANY", "CNAME", "HTTPS", "MX", "NS", "PTR", "SOA", "SRV", "TXT"})
-#: seconds that two sets of records are apart at least: what comes in a burst is one change
-RENEW = 0.1
 log = logging.getLogger("dns")
 
 
@@ -58,7 +54,7 @@ class Figures:
         )  # fmt: skip
         failures = Gauge("netlab_dns_upstream_failures", "Questions that no upstream answered", registry=self._registry)
         failures.set_function(lambda: upstreams.failures)
-        self.objects = Gauge("netlab_dns_objects", "Services and endpoint slices known", registry=self._registry)
+        self.services = Gauge("netlab_dns_services", "Services that have a name", registry=self._registry)
         self.problems = Gauge("netlab_dns_problems", "Objects that make no sense", registry=self._registry)
 
     def __call__(self, handled: Handled) -> None:
@@ -80,14 +76,7 @@ def wants(zone: ZoneConfig) -> tuple[Want, ...]:
 
 def run(options: Options, origin: Origin) -> None:
     """Be a process that is a name server, until a signal comes. MachineError if the port is not to be had."""
-    node.log_to_stderr()
-    asyncio.run(_run(options, origin))
-
-
-async def _run(options: Options, origin: Origin) -> None:
-    ended = signals.until_told()
-    async with opened(origin, wants(options.zone), agent="netlab-dns") as source:
-        await first(serve(options, source, ready=notify), signals.told(ended, log, "stopping"))
+    following.run(partial(serve, options), origin, wants(options.zone), name="dns", last="stopping")
 
 
 async def serve(options: Options, source: Source, *, ready: Callable[[], object] = lambda: None) -> None:
@@ -98,19 +87,15 @@ async def serve(options: Options, source: Source, *, ready: Callable[[], object]
     upstreams = Upstreams(options.upstreams)
     figures = Figures(upstreams)
     server = NameServer(upstreams, figures, _hosts(options))
-    health: asyncio.Server | None = None
 
     def waiting() -> str | None:
         return None if server.records else "the objects have not been read yet"
 
     try:
-        if options.healthz_port:
-            health = await Health("dns", waiting, figures.page).serve(options.healthz_ip, options.healthz_port)
-        await server.listen(list(options.addresses), options.port)
-        await _follow(options.zone, source, server, figures, ready)
+        async with Health("dns", waiting, figures.page).meanwhile(options.healthz_ip, options.healthz_port):
+            await server.listen(list(options.addresses), options.port)
+            await _follow(options.zone, source, server, figures, ready)
     finally:
-        if health:
-            health.close()
         server.close()
 
 
@@ -129,29 +114,16 @@ async def _follow(
 ) -> None:
     own = tuple(address for address, _ in server.places if address not in ("0.0.0.0", "::"))
     config = replace(config, addresses=own)
-    gathered, changed = Gathered(implied=source.implied), asyncio.Event()
-
-    async def gather() -> None:
-        async for change in told(source, log):
-            gathered.take(change.values)
-            figures.problems.set(len(change.problems))
-            changed.set()
-
-    async def renew() -> None:
-        serial = 0
-        while True:
-            await changed.wait()
-            changed.clear()
-            objects = gathered.objects()
+    records = Records(config, implied=source.implied, serial=0)
+    async with contextlib.aclosing(told(source, log)) as changes:
+        async for change in changes:
+            records.take(change.values)
             # as CoreDNS: the time of the last change, so that a restart does not count back
-            serial = max(serial + 1, int(time.time()))
-            begun = server.records is None
-            server.records = Records(objects, config, serial)
-            figures.objects.set(len(objects.services) + len(objects.slices))
-            if begun:
+            records.serial = max(records.serial + 1, int(time.time()))
+            figures.problems.set(len(change.problems))
+            figures.services.set(records.services)
+            if server.records is None:
+                server.records = records
                 places = ", ".join(f"{address} port {port}" for address, port in server.places)
-                log.info("ready: %s for %s, %d Services", places, config.zone, len(objects.services))
+                log.info("ready: %s for %s, %d Services", places, config.zone, records.services)
                 ready()
-            await asyncio.sleep(RENEW)
-
-    await first(gather(), renew())

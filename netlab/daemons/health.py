@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -71,6 +71,16 @@ class Health:
     async def serve(self, host: str, port: int) -> asyncio.Server:
         """Answer until the server is closed. MachineError if the address is taken or not ours."""
         return await serve(self.name, self.answer, host, port)
+
+    @contextlib.asynccontextmanager
+    async def meanwhile(self, host: str, port: int) -> AsyncIterator[None]:
+        """Answer in the meantime; not at all with port 0. MachineError as above."""
+        server = await self.serve(host, port) if port else None
+        try:
+            yield
+        finally:
+            if server:
+                server.close()
 
 
 async def serve(name: str, answer: Callable[[str, str], Answer], host: str, port: int) -> asyncio.Server:

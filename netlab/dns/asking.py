@@ -44,7 +44,7 @@ Ask = Callable[[str, str], Said]
 
 def in_objects(objects: Objects, config: ZoneConfig, name: str, kind: str, resolver: Resolver) -> list[Found]:
     """Out of a cluster's objects, without any server. An alias that leads out of it is where it ends."""
-    records = Records(objects, config)
+    records = Records.of(objects, config)
 
     def ask(full: str, wanted: str) -> Said:
         labels: Labels = tuple(full.split("."))

@@ -1,5 +1,7 @@
 """What the cluster's names mean: from objects and a question to records, without wire format, clock or chance.
 
+A change of the objects costs what it touches, however many there are.
+
 Facts: kubernetes/dns docs/specification.md, version 1.1.0; where it says nothing, CoreDNS's plugin kubernetes (the SOA,
 NXDOMAIN or NODATA, SRV weights, names of endpoints without a hostname, pod names). Two answers are not CoreDNS's: a
 name that only leads to others (`_tcp.web.default.svc…`) exists, and an ExternalName is an alias for every type. A
@@ -10,12 +12,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self, TypeVar
 
-from netlab.compile.objects import Endpoint, EndpointSlice, Objects, Service
+from netlab.compile.gathered import Gathered, Served
+from netlab.compile.objects import Endpoint, Name, Objects, Pod, Ref, Service, Value
 
 VERSION = "1.1.0"
 #: seconds: of the record that tells the version
@@ -28,6 +30,7 @@ _WEIGHTS = 100
 ALIASES_MAX = 8
 #: the Service whose addresses are those of the zone's name server
 DNS_SERVICE = ("kube-system", "kube-dns")
+_T = TypeVar("_T")
 PodNames = Literal["disabled", "insecure", "verified"]
 
 #: labels of a name, the leftmost first, without the root
@@ -89,21 +92,88 @@ class Target(NamedTuple):
 
 
 class Records:
-    """A cluster's names. serial: of its SOA, which grows when objects change."""
+    """A cluster's names, as its objects come and go. implied: see `compile.gathered`; serial: of its SOA."""
 
-    def __init__(self, objects: Objects, config: ZoneConfig, serial: int = 1) -> None:
-        self.config = config
+    def __init__(self, config: ZoneConfig, *, implied: bool = False, serial: int = 1) -> None:
+        self.config, self.serial = config, serial
         self.zone: Labels = tuple(config.zone.lower().rstrip(".").split("."))
         self._origin = ".".join(self.zone)
-        self._serial = serial
-        self._objects = objects
-        # what is no label has no name here; the API allows no such Services
-        self._services = {s.key: s for s in objects.services if all(map(_LABEL.fullmatch, s.key))}
-        self._slices: dict[tuple[str, str], list[EndpointSlice]] = {}
-        for part in objects.slices:
-            self._slices.setdefault((part.namespace, part.service), []).append(part)
-        named = {n.name for n in objects.namespaces} | {namespace for namespace, _ in self._services}
-        self._namespaces = named | {pod.namespace for pod in objects.pods} | {"default"}
+        self._gathered = Gathered(implied=implied)
+        self._served: dict[Name, Served] = {}
+        #: by namespace, what is in it or is it: without any there is no such name
+        self._users: dict[str, set[Ref]] = {}
+        #: by address, the Services whose own it is, and the names of an endpoint in headless ones
+        self._owned: dict[str, dict[Name, str]] = {}
+        self._hosts: dict[str, dict[Name, tuple[str, ...]]] = {}
+        self._pod_ips: dict[Name, tuple[str, ...]] = {}
+        #: by namespace and address
+        self._pods: dict[tuple[str, str], set[Name]] = {}
+
+    @classmethod
+    def of(cls, objects: Objects, config: ZoneConfig, serial: int = 1) -> Self:
+        """The names of a cluster that is known as a whole."""
+        records = cls(config, serial=serial)
+        records.take(objects.values())
+        return records
+
+    def take(self, changes: Mapping[Ref, Value | None]) -> None:
+        """Know these from now on, None for what is gone."""
+        for ref, value in changes.items():
+            if ref.kind == "Namespace":
+                self._use(ref.name, ref, value is not None)
+            elif ref.kind == "Pod":
+                self._use(ref.namespace, ref, value is not None)
+                if self.config.pods == "verified":
+                    self._put_pod((ref.namespace, ref.name), value if isinstance(value, Pod) else None)
+        for name, served in self._gathered.take(changes).items():
+            # what is no label has no name here; the API allows no such Services
+            if all(map(_LABEL.fullmatch, name)):
+                self._put(name, served)
+
+    @property
+    def services(self) -> int:
+        """How many Services have a name."""
+        return len(self._served)
+
+    def _use(self, namespace: str, ref: Ref, there: bool) -> None:
+        if there:
+            self._users.setdefault(namespace, set()).add(ref)
+        elif (users := self._users.get(namespace)) is not None:
+            users.discard(ref)
+            if not users:
+                del self._users[namespace]
+
+    def _put(self, name: Name, served: Served | None) -> None:
+        old = self._served.pop(name, None)
+        if old is not None:
+            self._lead(old, there=False)
+        if served is not None:
+            self._served[name] = served
+            self._lead(served, there=True)
+        self._use(name[0], Ref("Service", *name), served is not None)
+
+    def _lead(self, served: Served, *, there: bool) -> None:
+        """Have a Service's addresses lead to its names, or lead there no more."""
+        service, owner = served[0], self._owner(served[0])
+        for ip in service.cluster_ips:
+            _lead(self._owned, ip, service.key, owner if there else None)
+        if service.headless:
+            names: dict[str, dict[str, None]] = {}
+            for target in self._endpoints(served, owner):
+                names.setdefault(target.address, {})[target.owner] = None
+            for ip, owners in names.items():
+                _lead(self._hosts, ip, service.key, tuple(owners) if there else None)
+
+    def _put_pod(self, name: Name, pod: Pod | None) -> None:
+        for ip in self._pod_ips.pop(name, ()):
+            known = self._pods[name[0], ip]
+            known.discard(name)
+            if not known:
+                del self._pods[name[0], ip]
+        if pod is not None and not pod.finished:
+            self._pod_ips[name] = pod.ips
+            for ip in pod.ips:
+                self._pods.setdefault((name[0], ip), set()).add(name)
 
     def look(self, asked: Labels, kind: str) -> Answer | None:
         """The answer to a question; None if the name is not the cluster's to know. kind: A, AAAA, SRV …"""
@@ -132,7 +202,7 @@ class Records:
 
     def _soa(self, origin: str) -> Record:
         ttl = self.config.ttl
-        data = f"ns.dns.{self._origin}. hostmaster.{self._origin}. {self._serial} {_SOA_TIMES} {ttl}"
+        data = f"ns.dns.{self._origin}. hostmaster.{self._origin}. {self.serial} {_SOA_TIMES} {ttl}"
         return Record(origin, "SOA", ttl, data)
 
     # -- names to addresses
@@ -152,13 +222,19 @@ class Records:
             case ("svc",) | ("pod",):
                 return _NODATA
             case (namespace, "svc" | "pod"):
-                return _NODATA if namespace in self._namespaces else None
+                return _NODATA if self._exists(namespace) else None
             case (pod, namespace, "pod"):
                 return self._pod(name, pod, namespace, kind)
             case (*more, service, namespace, "svc"):
-                found = self._services.get((namespace, service))
+                found = self._served.get((namespace, service))
                 return self._service(name, found, tuple(more), kind, aliases) if found else None
         return None
+
+    def _exists(self, namespace: str) -> bool:
+        return namespace == "default" or namespace in self._users
+
+    def _owner(self, service: Service) -> str:
+        return f"{service.name}.{service.namespace}.svc.{self._origin}"
 
     def _apex(self, name: str, kind: str) -> Answer:
         if kind == "SOA":
@@ -170,44 +246,46 @@ class Records:
         return _NODATA
 
     def _server(self) -> list[Target]:
-        service = self._services.get(DNS_SERVICE)
-        known = service.cluster_ips if service and service.cluster_ips else self.config.addresses
+        served = self._served.get(DNS_SERVICE)
+        known = served[0].cluster_ips if served and served[0].cluster_ips else self.config.addresses
         return [Target(address, f"ns.dns.{self._origin}") for address in known]
 
-    def _service(self, name: str, service: Service, more: Labels, kind: str, aliases: int) -> Answer | None:
+    def _service(self, name: str, served: Served, more: Labels, kind: str, aliases: int) -> Answer | None:
+        service = served[0]
         if service.type == "ExternalName":
             return None if more else self._alias(name, service.external_name, kind, aliases)
-        owner = f"{service.name}.{service.namespace}.svc.{self._origin}"
+        owner = self._owner(service)
         match more:
             case ():
                 if service.headless:
-                    endpoints = list(self._endpoints(service, owner))
+                    endpoints = list(self._endpoints(served, owner))
                     return self._answer(name, kind, endpoints) if endpoints else None
                 ports = [port.port for port in service.ports] or [0]
                 return self._answer(name, kind, [Target(ip, owner, p) for p in ports for ip in service.cluster_ips])
             case (label,):
-                endpoints = [t for t in self._endpoints(service, owner) if t.owner.partition(".")[0] == label]
+                endpoints = [t for t in self._endpoints(served, owner) if t.owner.partition(".")[0] == label]
                 if endpoints:
                     return self._answer(name, kind, endpoints)
                 return _NODATA if any(p.name and f"_{p.protocol}" == label for p in service.ports) else None
             case (port, protocol):
-                return self._port(name, service, owner, (port, protocol), kind)
+                return self._port(name, served, owner, (port, protocol), kind)
         return None
 
-    def _port(self, name: str, service: Service, owner: str, asked: tuple[str, str], kind: str) -> Answer | None:
+    def _port(self, name: str, served: Served, owner: str, asked: tuple[str, str], kind: str) -> Answer | None:
         """`_http._tcp` of a Service: there for SRV alone, and only for ports that have a name."""
+        service = served[0]
         ports = [p for p in service.ports if p.name and (f"_{p.name}", f"_{p.protocol}") == asked]
         if service.headless:
-            targets = list(self._endpoints(service, owner, asked))
+            targets = list(self._endpoints(served, owner, asked))
         else:
             targets = [Target(ip, owner, port.port) for port in ports for ip in service.cluster_ips]
         if not targets:
             return None
         return self._answer(name, kind, targets) if kind == "SRV" else _NODATA
 
-    def _endpoints(self, service: Service, owner: str, port: tuple[str, str] | None = None) -> Iterator[Target]:
+    def _endpoints(self, served: Served, owner: str, port: tuple[str, str] | None = None) -> Iterator[Target]:
         """Ready endpoints, each with every port of its slice, or with the one that is asked for (`_name`, `_proto`)."""
-        for part in self._slices.get(service.key, ()):
+        for part in served[1]:
             numbers = [p.port for p in part.ports if port in (None, (f"_{p.name}", f"_{p.protocol}"))]
             if not part.ports and port is None:
                 numbers = [0]
@@ -258,16 +336,12 @@ class Records:
     def _pod(self, name: str, pod: str, namespace: str, kind: str) -> Answer | None:
         plain = pod.count("-") == 3 and "--" not in pod
         address = pod.replace("-", "." if plain else ":")
-        if namespace not in self._namespaces or not version(address) or self.config.pods == "disabled":
+        if not self._exists(namespace) or not version(address) or self.config.pods == "disabled":
             return None
         address = str(ipaddress.ip_address(address))
         if self.config.pods == "verified" and (namespace, address) not in self._pods:
             return None
         return self._answer(name, kind, [Target(address, name)])
-
-    @cached_property
-    def _pods(self) -> set[tuple[str, str]]:
-        return {(pod.namespace, ip) for pod in self._objects.pods if not pod.finished for ip in pod.ips}
 
     # -- addresses to names
 
@@ -282,28 +356,18 @@ class Records:
             return _NODATA  # it leads to others
         if family == 6:
             text = str(ipaddress.IPv6Address(int(text, 16)))
-        found = self._names.get(text)
+        found = self._names(text)
         if not found:
             return None
         records = tuple(Record(name, "PTR", self.config.ttl, f"{owner}.") for owner in found)
         return Answer(records=records) if kind == "PTR" else _NODATA
 
-    @cached_property
-    def _names(self) -> dict[str, list[str]]:
-        """By address: the Service whose own it is, else every name of the endpoint in headless Services."""
-        found: dict[str, list[str]] = {}
-        for service in self._services.values():
-            for ip in service.cluster_ips:
-                found[ip] = [f"{service.name}.{service.namespace}.svc.{self._origin}"]
-        own = set(found)
-        for service in self._services.values():
-            if not service.headless:
-                continue
-            for target in self._endpoints(service, f"{service.name}.{service.namespace}.svc.{self._origin}"):
-                names = found.setdefault(target.address, [])
-                if target.address not in own and target.owner not in names:
-                    names.append(target.owner)
-        return found
+    def _names(self, address: str) -> list[str]:
+        """Of the Service whose own it is, else every name of the endpoint in headless Services."""
+        if own := self._owned.get(address):
+            return [own[min(own)]]
+        hosts = self._hosts.get(address, {})
+        return list(dict.fromkeys(owner for name in sorted(hosts) for owner in hosts[name]))
 
 
 _DASHES = str.maketrans(".:", "--")
@@ -319,3 +383,13 @@ def version(text: str) -> int:
         return 0 if "%" in text else ipaddress.ip_address(text).version
     except ValueError:
         return 0
+
+
+def _lead(index: dict[str, dict[Name, _T]], address: str, name: Name, to: _T | None) -> None:
+    """Note or forget where an address leads to by way of a Service."""
+    if to is not None:
+        index.setdefault(address, {})[name] = to
+    elif (known := index.get(address)) is not None:
+        known.pop(name, None)
+        if not known:
+            del index[address]

@@ -47,7 +47,7 @@ Tell = Callable[[Handled], None]
 
 
 class NameServer:
-    """Answers from `records`, which may be replaced at any time; before there are some, it fails (SERVFAIL)."""
+    """Answers from `records`, which may change at any time; before there are some, it fails (SERVFAIL)."""
 
     def __init__(self, upstreams: Upstreams, tell: Tell = lambda handled: None, hosts: Hosts | None = None) -> None:
         self.records: Records | None = None

@@ -32,7 +32,7 @@ _FAILED_LINE = re.compile(r"\bline:? (\d+)")
 _NO_CHAIN = re.compile(r"Chain '(.+)' does not exist")
 _COUNTERS = re.compile(r"^\[(\d+):(\d+)\] ")
 #: seconds to wait for /run/xtables.lock, which all namespaces of the machine share
-LOCK_WAIT = 5
+LOCK_WAIT = 30
 
 _iptc_lock = threading.Lock()
 

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
+import threading
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from oracle import worlds
 from podnet import Net, pods_of
-from proxying import HEALTH, Known, Manifests, Proxy, firewall, get, listening, until, without_extension, words
+from proxying import (
+    HEALTH,
+    PATIENCE,
+    Known,
+    Manifests,
+    Proxy,
+    firewall,
+    get,
+    listening,
+    taking,
+    until,
+    without_extension,
+    words,
+)
 from servicejudge import BALANCER, NODE_PORT, endpoints, service
 
-from netlab.kernel import netns
+from netlab.kernel import conntrack, netns
 from netlab.kernel.apply import Kernel
 from netlab.kernel.linux import LinuxBackend
 from netlab.model import HostState
+from netlab.model.flows import Flow
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
@@ -30,6 +47,8 @@ MODES = [("legacy", "iptables"), ("nft", "iptables"), ("nft", "nftables")]
 VIP = "10.96.0.20"
 #: tries after which one of three endpoints is missed with a chance of one in a million
 TRIES = 36
+#: a port at which no pod of a test's network answers by itself
+HELD = 8888
 NODES = [worlds.node(name) for name in worlds.NODES]
 UDP = {"ports": [{"name": "p", "port": 8053, "protocol": "UDP", "nodePort": 30053}], "type": "NodePort"}
 
@@ -65,7 +84,7 @@ def web(*letters: str, **spec: Any) -> list[dict[str, Any]]:
     return [service(**spec), *([endpoints(*letters)] if letters else [])]
 
 
-def test_it_serves_and_follows(net: Net, proxy: Proxy) -> None:
+def test_S44_S45_it_serves_and_follows(net: Net, proxy: Proxy) -> None:
     client = ("x-a", VIP, "tcp", 80)
     proxy.manifests.put("web", web("a", "b", "c"))
     until(lambda: answers(net, client, tries=TRIES) == {"x-a", "x-b", "x-c"}, "all three endpoints")
@@ -77,8 +96,55 @@ def test_it_serves_and_follows(net: Net, proxy: Proxy) -> None:
     until(lambda: answers(net, ("ext", worlds.NODE_IPS["n1"], "tcp", 30080)) == {"x-b"}, "the node port")
     proxy.manifests.put("web", [])
     until(lambda: answers(net, ("ext", worlds.NODE_IPS["n1"], "tcp", 30080)) == {"refused"}, "nobody there")
+    proxy.manifests.put("web", web("c", **NODE_PORT))
+    until(lambda: answers(net, ("ext", worlds.NODE_IPS["n1"], "tcp", 30080)) == {"x-c"}, "the same node port again")
     assert proxy.metric("kubeproxy_sync_partial_proxy_rules_duration_seconds_count") >= 4
     assert proxy.metric("kubeproxy_sync_proxy_rules_failures_total") == 0
+
+
+def test_S44_who_is_connected_to_an_endpoint_that_is_taken_out_stays_so(net: Net, proxy: Proxy) -> None:
+    def put(letter: str) -> None:
+        listed = [service(ports=[{"name": "p", "port": 80, "targetPort": HELD}]), endpoints(letter, number=HELD)]
+        proxy.manifests.put("web", listed)
+
+    def reached(letter: str) -> bool:
+        """Whether a new connection comes to that pod."""
+        with netns.entered(net.ns("x-a")), contextlib.suppress(OSError):
+            socket.create_connection((VIP, 80), timeout=1).close()
+        try:
+            listeners[letter].accept()[0].close()
+        except BlockingIOError:
+            return False
+        return True
+
+    with taking(net.ns("x-b"), HELD) as old, taking(net.ns("x-c"), HELD) as new:
+        listeners = {"b": old, "c": new}
+        for listener in listeners.values():
+            listener.setblocking(False)
+        put("b")
+        until(lambda: reached("b"), "the endpoint")
+        old.setblocking(True)
+        with netns.entered(net.ns("x-a")):
+            client = socket.create_connection((VIP, 80), timeout=PATIENCE)
+        with client, old.accept()[0] as server:
+            old.setblocking(False)
+            server.settimeout(PATIENCE)
+            put("c")
+            until(lambda: reached("c"), "the other endpoint")
+            client.sendall(b"still here?")
+            assert server.recv(100) == b"still here?"
+            server.sendall(b"yes")
+            assert client.recv(100) == b"yes"
+
+
+def test_S18_a_node_port_is_nobody_s_socket_and_everybody_s_who_asks_by_it(net: Net, proxy: Proxy) -> None:
+    node_port = ("ext", worlds.NODE_IPS["n1"], "tcp", 30080)
+    proxy.manifests.put("web", web("b", **NODE_PORT))
+    until(lambda: answers(net, node_port) == {"x-b"}, "the node port")
+    assert ":30080" not in words(net.ns("n1"), ["ss", "-Hlnt"])
+    # whoever listens there is not reached
+    with taking(net.ns("n1"), 30080):
+        assert answers(net, node_port, tries=5) == {"x-b"}
 
 
 def test_S46_its_successor_adopts_what_is_there_and_nothing_fails(net: Net, proxy: Proxy) -> None:
@@ -166,17 +232,44 @@ def test_S110_S111_S114_a_udp_client_that_keeps_its_port_follows(net: Net, proxy
     assert proxy.metric("kubeproxy_conntrack_deleted_entries_total") >= 4
 
 
-def test_S39_S43_a_client_sticks_to_its_endpoint_as_long_as_it_is_there(net: Net, proxy: Proxy) -> None:
-    client = ("x-a", VIP, "tcp", 80)
-    proxy.manifests.put("web", web("a", "b", "c", sessionAffinity="ClientIP"))
+def test_S40_a_client_that_was_silent_for_long_enough_is_free(net: Net, proxy: Proxy) -> None:
+    client, seconds = ("x-a", VIP, "tcp", 80), 1
+    sticky = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": seconds}}}
+    proxy.manifests.put("web", web("a", "b", "c", **sticky))
     until(lambda: next(iter(answers(net, client))).startswith("x-"), "an answer")
+    found: set[str] = set()
+    # each time with two chances of three for another one
+    for _ in range(30):
+        found |= answers(net, client)
+        if len(found) > 1:
+            break
+        threading.Event().wait(seconds + 0.2)  # the kernel's clock, which nobody can ask
+    assert len(found) > 1
+
+
+def test_S115_a_connection_that_has_ended_by_itself_is_no_error(net: Net) -> None:
+    client, vip = ip_address("10.244.1.10"), ip_address(VIP)
+    flow = Flow("udp", client, 5000, vip, 53, ip_address("10.244.1.11"), 53)
+    assert conntrack.forget(net.ns("n1"), [flow]) == 0
+    assert conntrack.forget(net.ns("n1"), []) == 0
+
+
+def test_S39_S42_S43_a_client_sticks_to_its_endpoint_as_long_as_it_is_there(net: Net, proxy: Proxy) -> None:
+    client = ("x-a", VIP, "tcp", 80)
+    proxy.manifests.put("web", web("a", "b", "c"))
+    until(lambda: len(answers(net, client, tries=TRIES)) == 3, "all three endpoints")
+    proxy.manifests.put("web", web("a", "b", "c", sessionAffinity="ClientIP"))
+    until(
+        lambda: len(found := answers(net, client, tries=20)) == 1 and next(iter(found)).startswith("x-"), "one endpoint"
+    )
     found = answers(net, client, tries=20)
-    assert len(found) == 1, found
     (sticky,) = found
     others = [letter for letter in "abc" if letter != sticky[-1]]
     proxy.manifests.put("web", web(*others, sessionAffinity="ClientIP"))
     until(lambda: sticky not in answers(net, client), "another endpoint")
     assert len(answers(net, client, tries=20)) == 1
+    proxy.manifests.put("web", web("a", "b", "c"))
+    until(lambda: len(answers(net, client, tries=TRIES)) == 3, "all three endpoints again")
 
 
 def test_S117_S118_S119_health_checks_of_a_balancer(net: Net, proxy: Proxy) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from oracle import worlds
 from podnet import Net, pods_of
 from servicejudge import CIDR, HAND, judge
 
+from netlab.compile.parse import objects
 from netlab.compile.proxying import ProxyConfig
-from netlab.compile.rules import Mode
+from netlab.compile.rules import Mode, completed, proxy_config, service_rules
+from netlab.model import HostState
 
 pytestmark = [
     pytest.mark.not_in_vm(
@@ -55,6 +58,26 @@ def test_S10_no_detector(net: tuple[Net, Mode]) -> None:
 def test_S11_masquerade_all(net: tuple[Net, Mode]) -> None:
     config = ProxyConfig(node="", cluster_cidrs=(CIDR,), masquerade_all=True)
     judge(net, HAND["S1_S7_S8_S9_cluster_ip"], config=config)
+
+
+def test_S17_addresses_of_node_ports(net: tuple[Net, Mode]) -> None:
+    """n1 has no address in the range, and n2 has one."""
+    made, mode = net
+    config = ProxyConfig(node="", cluster_cidrs=(CIDR,), node_port_addresses=("192.168.0.2/32",))
+    parsed = completed(
+        objects([*(worlds.node(n) for n in worlds.NODES), *worlds.nine(), *HAND["S13_S14_S15_S19_node_port"]])
+    )
+    try:
+        for node in parsed.nodes:
+            here = proxy_config(parsed, node, replace(config, local_ips=(worlds.NODE_IPS[node.name], "127.0.0.1")))
+            made.kernel.apply(made.ns(node.name), "proxy", service_rules(parsed, here, mode, 4))
+        made.forget()
+        asked = [("ext", worlds.NODE_IPS[n], "tcp", 30080) for n in ("n1", "n2")] + [("n2", "127.0.0.1", "tcp", 30080)]
+        refused, served, local = made.ask(asked)
+        assert refused == "refused" and served[0] in ("x-a", "x-b", "x-c") and local == "refused"
+    finally:
+        for name in worlds.NODES:
+            made.kernel.apply(made.ns(name), "proxy", HostState())
 
 
 def test_random_services(net: tuple[Net, Mode]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -13,7 +12,8 @@ from pathlib import Path
 import pytest
 from oracle import worlds
 from podnet import Net, pods_of
-from proxying import PATIENCE, Manifests, Proxy, until
+from proxying import PATIENCE, Manifests, Proxy, taking, until
+from proxyload import come_and_go, die_and_come_back, serving
 from servicejudge import endpoints, service
 
 from netlab.kernel import ipvs, netns
@@ -25,6 +25,8 @@ pytestmark = [
 VIP = "10.96.0.20"
 #: a port at which no pod of a test's network answers by itself
 HELD = 8888
+#: how often endpoints come and go, and new connections a second: an emulator cannot do as much as a machine
+CHURN, RATE = int(os.environ.get("NETLAB_CHURN", "8")), int(os.environ.get("NETLAB_RATE", "10"))
 PORTS = [{"name": "p", "port": 80}, {"name": "u", "port": 8053, "protocol": "UDP"}]
 
 
@@ -72,6 +74,16 @@ def test_it_serves_and_follows_and_so_do_clients(net: Net, tmp_path: Path) -> No
             until(lambda: answerer() == "x-c", "the same for a client that keeps its port")
 
 
+def test_endpoints_come_and_go_and_no_connection_fails(net: Net, tmp_path: Path) -> None:
+    with serving(net, "nft", "ipvs", tmp_path) as proxy:
+        come_and_go(net, proxy, CHURN, RATE)
+
+
+def test_the_proxy_is_killed_and_comes_back_and_no_connection_fails(net: Net, tmp_path: Path) -> None:
+    with serving(net, "nft", "ipvs", tmp_path) as proxy:
+        die_and_come_back(net, proxy, 2, RATE)
+
+
 def test_S104_who_is_connected_stays_connected(net: Net, tmp_path: Path) -> None:
     """To an endpoint that is taken out: nobody new comes to it, and it goes when the last one has left."""
     manifests = Manifests(tmp_path / "manifests")
@@ -88,7 +100,7 @@ def test_S104_who_is_connected_stays_connected(net: Net, tmp_path: Path) -> None
     ips = {p["metadata"]["name"]: p["status"]["podIP"] for p in worlds.nine() if p["metadata"]["namespace"] == "x"}
     options = ("--mode", "ipvs", "--iptables", "nft", "--sync-period", "0.5")
     put("b")
-    with listening(net.ns("x-b")) as listener, Proxy(where, "n1", manifests, tmp_path, *options) as proxy:
+    with taking(net.ns("x-b"), HELD) as listener, Proxy(where, "n1", manifests, tmp_path, *options) as proxy:
         until(lambda: weights() == {ips["b"]: 1}, "the endpoint")
         with netns.entered(net.ns("x-a")):
             client = socket.create_connection((VIP, 80), timeout=PATIENCE)
@@ -109,13 +121,3 @@ def test_S104_who_is_connected_stays_connected(net: Net, tmp_path: Path) -> None
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         until(lambda: weights() == {ips["c"]: 1}, "the end of the old one")
         assert "mended" not in proxy.said()
-
-
-@contextlib.contextmanager
-def listening(where: str) -> Iterator[socket.socket]:
-    """Somebody who takes connections at HELD, and keeps them as long as the caller does."""
-    with netns.entered(where):
-        listener = socket.create_server(("", HELD))
-    with listener:
-        listener.settimeout(PATIENCE)
-        yield listener

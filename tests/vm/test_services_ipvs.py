@@ -28,7 +28,7 @@ def net(request: pytest.FixtureRequest) -> Iterator[Net]:
 
 
 NAMES = [
-    "S1_S7_S8_S9_cluster_ip", "S2_udp", "S4_tcp_and_udp_on_one_number", "S5_two_ports", "S12_hairpin", "S28_no_endpoints",
+    "S1_S7_S8_S9_cluster_ip", "S2_udp", "S3_sctp_beside_tcp", "S4_tcp_and_udp_on_one_number", "S5_two_ports", "S12_hairpin", "S28_no_endpoints",
 ]  # fmt: skip
 
 

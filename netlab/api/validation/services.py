@@ -14,6 +14,8 @@ from netlab.base.addresses import inside
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
+#: seconds, a day
+AFFINITY_MAX = 86400
 _IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 
 
@@ -37,6 +39,7 @@ def service(obj: Json, old: Json | None) -> list[FieldError]:
     found += one_of(kind, _TYPES, "spec.type")
     names: set[str] = set()
     seen: set[tuple[Any, Any]] = set()
+    nodes: set[tuple[Any, Any]] = set()
     for i, p in enumerate(ports):
         at = f"spec.ports[{i}]"
         name = p.get("name", "")
@@ -64,7 +67,11 @@ def service(obj: Json, old: Json | None) -> list[FieldError]:
         if key in seen:
             found.append(duplicate(at, {k: p[k] for k in ("port", "protocol") if k in p}))
         seen.add(key)
-    found += labels(spec.get("selector") or {}, "spec.selector")
+        held = (p.get("protocol"), p.get("nodePort"))
+        if held[1] and held in nodes:
+            found.append(duplicate(f"{at}.nodePort", p["nodePort"]))
+        nodes.add(held)
+    found += labels(spec.get("selector") or {}, "spec.selector") + _exposed(spec, (old or {}).get("spec") or {})
     found += one_of(spec.get("sessionAffinity"), ("ClientIP", "None"), "spec.sessionAffinity")
     for i, ip in enumerate(spec.get("externalIPs") or ()):
         found += address(ip, f"spec.externalIPs[{i}]")
@@ -87,6 +94,24 @@ def service(obj: Json, old: Json | None) -> list[FieldError]:
         if same_kind and was.get("clusterIP") and was["clusterIP"] != spec.get("clusterIP"):
             given = [spec["clusterIP"]] if spec.get("clusterIP") else []
             found.append(invalid("spec.clusterIPs[0]", given, "may not change once set"))
+    return found
+
+
+def _exposed(spec: Json, was: Json) -> list[FieldError]:
+    """What only some have: a health check, a time for which clients stick to an endpoint."""
+    found: list[FieldError] = []
+    asked = [s.get("type") == "LoadBalancer" and s.get("externalTrafficPolicy") == "Local" for s in (spec, was)]
+    number, before = spec.get("healthCheckNodePort"), was.get("healthCheckNodePort")
+    if number and not asked[0]:
+        words = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        found.append(invalid("spec.healthCheckNodePort", number, words))
+    elif all(asked) and before and number != before:
+        found.append(invalid("spec.healthCheckNodePort", number, "field is immutable"))
+    client = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    seconds = client.get("timeoutSeconds")
+    if seconds is not None and not 0 < seconds <= AFFINITY_MAX:
+        at = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
+        found.append(invalid(at, seconds, f"must be greater than 0 and less than {AFFINITY_MAX}"))
     return found
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 
-from netlab.base.aio import first
-from netlab.base.notify import notify
 from netlab.compile.proxying import Family
-from netlab.daemons import node
+from netlab.daemons import following, node
 from netlab.daemons.health import Health
 from netlab.daemons.policyd.agent import Agent, wants
 from netlab.daemons.policyd.options import Options
-from netlab.daemons.signals import told, until_told
-from netlab.daemons.sources import Origin, Source, opened
+from netlab.daemons.sources import Origin, Source
 from netlab.kernel import conntrack, netns
 from netlab.kernel.apply import DaemonKernel
 from netlab.kernel.iptables import Iptables
@@ -27,7 +23,6 @@ from netlab.model.diff import Op
 from netlab.model.flows import Flow
 
 OWNER = "policy"
-log = logging.getLogger("policyd")
 
 
 class HereNetwork:
@@ -70,25 +65,11 @@ async def serve(options: Options, source: Source, *, ready: Callable[[], object]
     held = f"the policies of this node ({options.claims})"
     with node.alone("policyd", options.claims, held=held, hint="give this one --claims of its own"):
         agent = Agent(options, source, network, ready=ready)
-        server: asyncio.Server | None = None
-        try:
-            host, port = options.health
-            if port:
-                server = await Health("policyd", lambda: agent.waiting, agent.page).serve(host, port)
+        async with Health("policyd", lambda: agent.waiting, agent.page).meanwhile(*options.health):
             await agent.run()
-        finally:
-            if server:
-                server.close()
 
 
 def run(options: Options, origin: Origin) -> None:
     """Be a process that is a policy agent, until a signal comes. NetlabError when only a person can help."""
-    node.log_to_stderr()
-    asyncio.run(_run(options, origin))
-
-
-async def _run(options: Options, origin: Origin) -> None:
-    ended = until_told()
-    async with opened(origin, wants(options.node), agent="netlab-policyd") as source:
-        word = "stopping; pods stay as isolated as they are"
-        await first(serve(options, source, ready=notify), told(ended, log, word))
+    last = "stopping; pods stay as isolated as they are"
+    following.run(partial(serve, options), origin, wants(options.node), name="policyd", last=last)

@@ -194,7 +194,7 @@ class Programme:
     def figures(self) -> Iterator[Figure]:
         """What the rules have counted since each was last changed."""
         policies = {policy_chain(p, d): (p.key, d) for p in self.objects.policies for d in (INGRESS, EGRESS)}
-        local = set(self._owners.values())
+        local = {owner.pod for owner in self._owners.values()}
         pods = {pod_chain(*key, d): (key, d) for key in local for d in (INGRESS, EGRESS)}
         for family, compiler in self._compilers.items():
             counts = self.network.counts(family)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 
-from netlab.base.aio import first
-from netlab.base.notify import notify
 from netlab.compile.proxying import Family
 from netlab.compile.rules import Mode
-from netlab.daemons import node
+from netlab.daemons import following, node
 from netlab.daemons.health import Health
 from netlab.daemons.proxy.agent import Agent
 from netlab.daemons.proxy.feed import ServiceFeed, wants
 from netlab.daemons.proxy.options import Options
-from netlab.daemons.signals import told, until_told
-from netlab.daemons.sources import Origin, Source, opened
+from netlab.daemons.sources import Origin, Source
 from netlab.kernel import conntrack, netns
 from netlab.kernel.apply import DaemonKernel
 from netlab.kernel.ledger import FileLedger
@@ -27,7 +23,6 @@ from netlab.model.diff import Op
 from netlab.model.flows import Flow
 
 OWNER = "proxy"
-log = logging.getLogger("proxy")
 
 
 class HereNetwork:
@@ -93,27 +88,13 @@ async def serve(options: Options, source: Source, *, ready: Callable[[], object]
     held = f"the Services of this node ({options.claims})"
     with node.alone("proxy", options.claims, held=held, hint="give this one --claims of its own"):
         agent = Agent(options, ServiceFeed(source, options.node), machine, ready=ready)
-        server: asyncio.Server | None = None
-        try:
-            host, port = options.health
-            if port:
-                pages = {"/healthz": agent.healthz, "/livez": agent.livez}
-                health = Health("proxy", lambda: agent.waiting, lambda _names: agent.figures.page(), pages)
-                server = await health.serve(host, port)
+        pages = {"/healthz": agent.healthz, "/livez": agent.livez}
+        health = Health("proxy", lambda: agent.waiting, lambda _names: agent.figures.page(), pages)
+        async with health.meanwhile(*options.health):
             await agent.run()
-        finally:
-            if server:
-                server.close()
 
 
 def run(options: Options, origin: Origin) -> None:
     """Be a process that is a proxy, until a signal comes. NetlabError when only a person can help."""
-    node.log_to_stderr()
-    asyncio.run(_run(options, origin))
-
-
-async def _run(options: Options, origin: Origin) -> None:
-    ended = until_told()
-    async with opened(origin, wants(options.node), agent="netlab-proxy") as source:
-        word = "stopping; the network stays as it is"
-        await first(serve(options, source, ready=notify), told(ended, log, word))
+    last = "stopping; the network stays as it is"
+    following.run(partial(serve, options), origin, wants(options.node), name="proxy", last=last)

@@ -97,7 +97,7 @@ def test_policies(spread: bool) -> None:
             for target in targets:
                 if place.kind != "pod" and target not in simulated.pods:
                     continue
-                for proto, number in (("tcp", 80), ("udp", 80), ("tcp", 81)):
+                for proto, number in (("tcp", 80), ("udp", 80), ("tcp", 81), ("sctp", 80)):
                     outcome = simulated.walk(place, Packet(source, target, proto, number))
                     wanted = oracle.allowed(source, target, proto, number, worlds.NODE_IPS)
                     assert (outcome.verdict == "delivered") == wanted, (str(place), target, proto, number)

@@ -85,7 +85,7 @@ def test_what_gets_in_can_be_used(listed: list[dict[str, Any]]) -> None:
         compiler = PolicyCompiler(PolicyConfig(node="n1", hold=("10.0.0.0/8",)), family)  # type: ignore[arg-type]
         compiler.load(whole)
         compiler.step()
-    records = Records(whole, ZoneConfig())
+    records = Records.of(whole, ZoneConfig())
     for name in ("a.x.svc", "h.a.x.svc", "_p._tcp.a.x.svc", "10-1-0-1.x.pod"):
         for kind in ("A", "AAAA", "SRV", "CNAME"):
             assert records.look((*name.split("."), "cluster", "local"), kind) is not None

@@ -12,7 +12,7 @@ from oracle import worlds
 from netlab.compile.objects import Objects
 from netlab.compile.parse import objects
 from netlab.compile.policies_iptables import PolicyCompiler, PolicyConfig, known_set, pod_chain
-from netlab.compile.policies_steps import in_order, moved, opened, owners
+from netlab.compile.policies_steps import Owners, in_order, moved, opened, owners
 from netlab.compile.proxier import Step
 from netlab.model import Chain, HostState, Ipset
 from netlab.model.item import Item, Key
@@ -63,7 +63,7 @@ def isolated(world: World, ip: str, name: str) -> bool:
 def test_N19_whoever_is_let_through_is_isolated_at_every_moment(lives: list[dict[str, str]]) -> None:
     compiler = PolicyCompiler(CONFIG, 4)
     world: World = {}
-    before: dict[str, tuple[str, str]] = {}
+    before: Owners = {}
     for pods in lives:
         now = cluster(pods)
         compiler.load(now)
@@ -71,7 +71,7 @@ def test_N19_whoever_is_let_through_is_isolated_at_every_moment(lives: list[dict
         for step in in_order(compiler.step(), moved(before, here), [compiler.gate] if compiler.gate else []):
             for moment in moments(world, step):
                 for ip in let_through(moment) & set(here):
-                    assert isolated(moment, ip, here[ip][1]), (ip, here, step)
+                    assert isolated(moment, ip, here[ip].pod[1]), (ip, here, step)
             world = after(world, step)
         before = here
         assert world == {item.order: item for item in compiler.state()}

@@ -106,7 +106,7 @@ def test_S79_S80_S82_hooks_marks_and_forwarding() -> None:
     assert "INVALID" not in liberal["filter KUBE-FORWARD"][0]
 
 
-def test_S81_S16_localhost() -> None:
+def test_S81_S16_S17_localhost() -> None:
     for config, served in (
         (CONFIG, True),
         (replace(CONFIG, localhost_node_ports=False), False),
@@ -135,7 +135,7 @@ def test_S85_S87_S39_affinity() -> None:
 NODE_PORT = replace(PORT, node_port=30080)
 
 
-def test_S84_S88_external_cluster_and_local() -> None:
+def test_S84_S88_S34_external_cluster_and_local() -> None:
     here, there = Endpoint("10.180.0.1", node="n1"), Endpoint("10.180.0.2", node="n2")
     chains = compiled(service(type="NodePort", ports=(NODE_PORT,)), one_slice(here, there))
     (ext,) = own(chains, "EXT").values()
@@ -154,6 +154,30 @@ def test_S84_S88_external_cluster_and_local() -> None:
     chains = compiled(service(type="NodePort", ports=(NODE_PORT,), external_local=True), one_slice(here), config=config)
     (ext,) = own(chains, "EXT").values()
     assert len(ext) == 3
+
+
+def test_S78_S83_chains_of_a_port_and_the_ways_to_them() -> None:
+    made = service(
+        type="LoadBalancer", ports=(NODE_PORT,), external_ips=("80.11.12.10",), balancer_ips=("1.2.3.4",),
+        source_ranges=("203.0.113.0/25",), external_local=True,
+    )  # fmt: skip
+    here = Endpoint("10.180.0.1", node="n1")
+    chains, letters = compiled(made, one_slice(here)), "XPGD46QRK7WJZT7O"
+    assert {name for name in chains if letters in name} == {
+        f"nat KUBE-{kind}-{letters}" for kind in ("SVC", "SVL", "EXT", "FW")
+    }
+    assert [line.rpartition(" ")[2] for line in chains["nat KUBE-SERVICES"]] == [
+        f"KUBE-SVC-{letters}", f"KUBE-EXT-{letters}", f"KUBE-FW-{letters}", "KUBE-NODEPORTS",
+    ]  # fmt: skip
+    for line, ip, what in zip(
+        chains["nat KUBE-SERVICES"], ("172.30.0.41", "80.11.12.10", "1.2.3.4"), ("cluster", "external", "loadbalancer"), strict=False
+    ):  # fmt: skip
+        assert line.startswith(f'-d {ip}/32 -p tcp -m comment --comment "ns1/svc1:p80 {what} IP" -m tcp --dport 80 -j ')
+    # without ranges there is no firewall, and with an internal policy Local the way in is that of the local endpoints
+    chains = compiled(replace(made, source_ranges=(), internal_local=True), one_slice(here))
+    assert [line.rpartition(" ")[2] for line in chains["nat KUBE-SERVICES"]] == [
+        f"KUBE-SVL-{letters}", f"KUBE-EXT-{letters}", f"KUBE-EXT-{letters}", "KUBE-NODEPORTS",
+    ]  # fmt: skip
 
 
 def test_S89_firewall() -> None:
@@ -176,7 +200,7 @@ def test_S89_firewall() -> None:
     ]
 
 
-def test_S90_nobody_serves() -> None:
+def test_S90_S52_nobody_serves() -> None:
     made = service(type="NodePort", ports=(NODE_PORT,), external_ips=("80.11.12.10",))
     chains = compiled(made)
     assert not any(own(chains, kind) for kind in ("SVC", "SVL", "EXT", "SEP"))
@@ -236,7 +260,43 @@ def test_incremental_a_change_touches_only_its_own() -> None:
     assert whole.state() == proxier.state()
 
 
-def test_the_same_objects_cost_nothing() -> None:
+def test_S74_a_port_more_or_less_leaves_the_others_their_chains() -> None:
+    proxier = IptablesProxier(CONFIG, 4)
+    one, other = PORT, ServicePort("p81", "tcp", 81, 81)
+    ends = one_slice(Endpoint("10.180.0.1"), ports=(SlicePort("p80", "tcp", 80), SlicePort("p81", "tcp", 81)))
+    made = service(ports=(one,))
+    proxier.put(made.key, made, (ends,))
+    proxier.step()
+    for ports in ((one, other), (one,), (other, one)):
+        proxier.put(made.key, replace(made, ports=ports), (ends,))
+        step = proxier.step()
+        named = {item.key[-1] for item in (*step.new, *step.gone)}
+        kept = port_hash("ns1/svc1:p80", "tcp"), endpoint_hash("ns1/svc1:p80", "tcp", "10.180.0.1:80")
+        assert not any(letters in str(name) for name in named for letters in kept), named
+
+
+def test_the_longest_names_fit_into_comments() -> None:
+    """63 characters of a namespace and of a Service, 15 of a port: what the API takes."""
+    space, name, port = "n-0" + "a" * 57 + "-9z", "s-1" + "b" * 57 + "-0y", "p-80" + "c" * 11
+    for family, address in ((4, "10.180.100.100"), (6, "fd00:10:244:ffff:ffff:ffff:ffff:ffff")):
+        six = family == 6
+        made = service(
+            name, space, "fd00::41" if six else "172.30.0.41", type="LoadBalancer", affinity=86400,
+            ports=(ServicePort(port, "sctp", 65535, 65535, 32767),), source_ranges=("fd01::/64" if six else "203.0.113.0/25",),
+            external_ips=("fd00::80" if six else "80.11.12.10",), balancer_ips=("fd00::7" if six else "1.2.3.4",),
+        )  # fmt: skip
+        proxier = IptablesProxier(CONFIG, 6 if six else 4)
+        ends = one_slice(
+            Endpoint(address), name=name, space=space, family=family, ports=(SlicePort(port, "sctp", 65535),)
+        )
+        proxier.put(made.key, made, (ends,))
+        rules = [rule.args for chain in proxier.state().all(Chain) for rule in chain.rules if "--comment" in rule.args]
+        comments = [args[args.index("--comment") + 1] for args in rules]
+        assert any(f"{space}/{name}:{port} -> " in text for text in comments)
+        assert max(map(len, comments)) < 256  # with its end, what the kernel's match has room for
+
+
+def test_S45_what_is_gone_leaves_nothing_and_the_same_objects_cost_nothing() -> None:
     proxier = IptablesProxier(CONFIG, 4)
     made, slices = service(), (one_slice(Endpoint("10.180.0.1")),)
     proxier.put(made.key, made, slices)

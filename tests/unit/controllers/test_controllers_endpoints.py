@@ -96,6 +96,25 @@ def test_endpoints_follow_pods() -> None:
     in_world(test, ONLY)
 
 
+def test_S75_another_selector_and_none_at_all() -> None:
+    async def test(w: World) -> None:
+        await service(w)
+        await serving_pod(w, "a", "10.1.0.1")
+        await serving_pod(w, "b", "10.1.0.2", app="other")
+        await served(w, {"10.1.0.1": True})
+        await w.client.patch(SERVICES.path("default", "web"), {"spec": {"selector": {"app": "other"}}})
+        await served(w, {"10.1.0.2": True})
+        # from now on they are nobody's: what they say stays
+        await w.client.patch(SERVICES.path("default", "web"), {"spec": {"selector": None}})
+        await serving_pod(w, "c", "10.1.0.3", app="other")
+        await service(w, "later", selector={"app": "other"})
+        await served(w, {"10.1.0.2": True, "10.1.0.3": True}, "later")
+        (piece,) = await slices_of(w)
+        assert [e["addresses"] for e in piece["endpoints"]] == [["10.1.0.2"]]
+
+    in_world(test, ONLY)
+
+
 def test_they_end_with_their_service_and_are_mended() -> None:
     async def test(w: World) -> None:
         await service(w)

@@ -31,6 +31,8 @@ class Kernel:
         self.log: list[str] = []
         self.tracked: list[Flow] = []
         self.broken = False
+        #: chains that it has room for
+        self.room: int | None = None
         #: addresses of real servers that have connections
         self.talking: set[str] = set()
 
@@ -41,17 +43,29 @@ class Kernel:
                 if self.broken or f'"{word}' in text or f" {word}" in item.why:
                     raise KernelError(f"iptables-restore: line 7: no chain/target/match by that name ({word})")
 
+    def chains(self) -> set[object]:
+        """Those that it was asked for last."""
+        there = self.kernel.ledger.load("proxy").states.get("here", HostState())
+        return {chain.order for chain in there.all(Chain)}
+
+    def _fill(self, chains: Collection[object]) -> None:
+        if self.room is not None and len(chains) > self.room:
+            raise KernelError("iptables-restore: line 7 failed: Memory allocation problem")
+
     def read(self) -> HostState:
         return self.backend.read({"here": HostState()})["here"]
 
     def apply(self, wanted: HostState) -> list[Op]:
         self.log.append("apply")
         self._judge(wanted)
+        self._fill({item.order for item in wanted if isinstance(item, Chain)})
         return self.kernel.apply("here", "proxy", wanted)
 
     def step(self, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
         self.log.append("step")
         self._judge(new)
+        orders = {item.order for item in new if isinstance(item, Chain)}
+        self._fill((self.chains() | orders) - ({item.order for item in gone} - orders))
         return self.kernel.step("here", "proxy", gone, new)
 
     def busy(self) -> list[IpvsService]:

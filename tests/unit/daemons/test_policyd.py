@@ -150,5 +150,10 @@ def test_N20_what_a_pod_had_with_others_ends_with_it(kernel: Picky) -> None:
     programme.follow(replace(found, pods=tuple(renamed if pod is one else pod for pod in found.pods)))
     assert kernel.tracked == kept
     kernel.tracked = [*kept, *dead]
+    # one of the same name, as a StatefulSet makes it, at the same address
+    again = replace(renamed, uid="another")
+    programme.follow(replace(found, pods=tuple(again if pod is one else pod for pod in found.pods)))
+    assert kernel.tracked == kept
+    kernel.tracked = [*kept, *dead]
     programme.follow(replace(found, pods=tuple(pod for pod in found.pods if pod is not one)))
     assert kernel.tracked == kept

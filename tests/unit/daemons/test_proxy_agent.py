@@ -82,7 +82,7 @@ def test_nothing_is_done_before_the_feed_has_told_everything() -> None:
     world.running(body)
 
 
-def test_changes_that_come_at_once_are_one() -> None:
+def test_S93_changes_that_come_at_once_are_one() -> None:
     world = World(min_sync_period=0.05)
 
     async def body() -> None:
@@ -119,7 +119,7 @@ def test_when_services_become_many_they_are_put_another_way(monkeypatch: pytest.
     world.running(body)
 
 
-def test_a_refusal_is_told_and_tried_again() -> None:
+def test_S93_a_refusal_is_told_and_tried_again_as_a_whole() -> None:
     world = World(sync_period=0.05)
     world.network.bad, world.network.broken = {"anything"}, True
 

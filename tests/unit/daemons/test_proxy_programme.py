@@ -81,6 +81,24 @@ def test_what_the_kernel_refuses_is_found_and_everything_else_is_served(
     assert not programme.refused and same(kernel, *everything.values())
 
 
+def test_a_kernel_that_is_full_serves_whom_it_has_room_for_and_the_others_are_named(
+    programme: Programme, kernel: Kernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    programme.sync({}, full=True)
+    kernel.room = len(kernel.chains()) + 2 * 5  # a Service of one endpoint has two chains
+    everything = dict(served(name, f"10.244.1.{i + 2}") for i, name in enumerate("abcdefgh"))
+    programme.sync(everything, full=False)
+    left_out = set(programme.refused)
+    assert len(left_out) == 3
+    assert same(kernel, *(one for name, one in everything.items() if name not in left_out))
+    for space, name in left_out:
+        assert f"Service {space}/{name} is left out, for the kernel refuses it" in caplog.text
+    # who goes makes room for another
+    first = next(name for name in everything if name not in left_out)
+    programme.sync({first: None}, full=True)
+    assert len(programme.refused) == 2
+
+
 def test_a_refused_change_leaves_out_the_changed_alone(programme: Programme, kernel: Kernel) -> None:
     a, b, c = (served(name, f"10.244.1.{i + 2}") for i, name in enumerate("abc"))
     programme.sync(dict([a, b]), full=True)

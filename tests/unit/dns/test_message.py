@@ -15,7 +15,7 @@ from netlab.dns import message
 from netlab.dns.message import Query
 from netlab.dns.records import Records, ZoneConfig
 
-RECORDS = Records(cluster(), ZoneConfig())
+RECORDS = Records.of(cluster(), ZoneConfig())
 
 
 def ask(wire: bytes, *, stream: bool = False, records: Records = RECORDS) -> dns.message.Message:
@@ -63,7 +63,7 @@ def many(count: int) -> Records:
         for n in range(count)
     )
     service = "\n---\nkind: Service\nmetadata: {name: many}\nspec: {clusterIP: None, selector: {app: many}}\n"
-    return Records(cluster(TEXT + service + pods), ZoneConfig())
+    return Records.of(cluster(TEXT + service + pods), ZoneConfig())
 
 
 def test_142_what_is_too_long_for_udp_comes_by_tcp() -> None:
@@ -88,7 +88,7 @@ def test_142_what_is_too_long_for_udp_comes_by_tcp() -> None:
 
 
 def test_additional_records_that_do_not_fit_are_no_loss() -> None:
-    records = Records(cluster(TEXT), ZoneConfig(zone="a-rather-long-name." * 2 + "cluster.local"))
+    records = Records.of(cluster(TEXT), ZoneConfig(zone="a-rather-long-name." * 2 + "cluster.local"))
     name = "_web._tcp.nginx.default.svc." + "a-rather-long-name." * 2 + "cluster.local"
     got = ask(question(name, "SRV").to_wire(), records=records)
     assert not got.flags & dns.flags.TC and len(got.answer[0]) == 3

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 from dnsworld import TEXT, cluster
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netlab.base.manifests import parse
+from netlab.compile.objects import Ref, Value
+from netlab.compile.parse import ref, value
 from netlab.dns.records import Answer, PodNames, Records, ZoneConfig
 
-RECORDS = Records(cluster(), ZoneConfig(), serial=7)
+RECORDS = Records.of(cluster(), ZoneConfig(), serial=7)
 SOA = "ns.dns.cluster.local. hostmaster.cluster.local. 7 7200 1800 86400 5"
 
 
@@ -90,13 +93,13 @@ def test_130_name_of_an_endpoint() -> None:
     assert data(f"10-244-1-31.{NGINX}") == ["10.244.1.31"]
     nothing(f"10-244-1-30.{NGINX}", "A", "NXDOMAIN")
     assert data("fd00--7.manual.default.svc.cluster.local", "AAAA") == ["fd00::7"]
-    by_pod = Records(cluster(), ZoneConfig(endpoint_pod_names=True))
+    by_pod = Records.of(cluster(), ZoneConfig(endpoint_pod_names=True))
     assert data(f"nameless.{NGINX}", records=by_pod) == ["10.244.1.31"]
 
 
 def test_130_endpoints_that_share_a_hostname() -> None:
     twins = TEXT.replace("hostname: web-1", "hostname: web-0")
-    assert sorted(data(f"web-0.{NGINX}", records=Records(cluster(twins), ZoneConfig()))) == [
+    assert sorted(data(f"web-0.{NGINX}", records=Records.of(cluster(twins), ZoneConfig()))) == [
         "10.244.0.30", "10.244.1.30",
     ]  # fmt: skip
 
@@ -130,7 +133,7 @@ def test_134_external_name() -> None:
         assert found.alias == ("" if kind == "CNAME" else "my.database.example.com")
     nothing(f"endpoint.{name}", "A", "NXDOMAIN")
     changed = TEXT.replace("type: ExternalName, externalName: my.database.example.com", "clusterIP: 10.96.0.77")
-    assert data(name, records=Records(cluster(changed), ZoneConfig())) == ["10.96.0.77"]
+    assert data(name, records=Records.of(cluster(changed), ZoneConfig())) == ["10.96.0.77"]
 
 
 def test_134_alias_within_the_cluster() -> None:
@@ -151,7 +154,7 @@ def test_134_alias_within_the_cluster() -> None:
     ("pods", "known", "stranger"), [("disabled", 0, 0), ("insecure", 1, 1), ("verified", 1, 0)]
 )  # fmt: skip
 def test_136_pod_names(pods: PodNames, known: int, stranger: int) -> None:
-    records = Records(cluster(), ZoneConfig(pods=pods))
+    records = Records.of(cluster(), ZoneConfig(pods=pods))
     for label, expected in (("10-244-0-30", known), ("10-9-9-9", stranger)):
         found = look(f"{label}.default.pod.cluster.local", records=records)
         assert (found.status, len(found.records)) == (("NOERROR", 1) if expected else ("NXDOMAIN", 0))
@@ -194,16 +197,16 @@ def test_139_other_family_is_nodata() -> None:
 
 def test_140_ttl_soa_and_name_server() -> None:
     assert look(HOSTNAMES).records[0].ttl == 5
-    assert look(HOSTNAMES, records=Records(cluster(), ZoneConfig(ttl=30))).records[0].ttl == 30
+    assert look(HOSTNAMES, records=Records.of(cluster(), ZoneConfig(ttl=30))).records[0].ttl == 30
     assert data("cluster.local", "SOA") == [SOA]
     assert data("cluster.local", "NS") == ["ns.dns.cluster.local."]
-    alone = Records(cluster(), ZoneConfig(addresses=("10.244.0.10",)))
+    alone = Records.of(cluster(), ZoneConfig(addresses=("10.244.0.10",)))
     assert [r.data for r in look("cluster.local", "NS", alone).additional] == ["10.244.0.10"]
     assert data("ns.dns.cluster.local", records=alone) == ["10.244.0.10"]
     service = (
         "\n---\nkind: Service\nmetadata: {name: kube-dns, namespace: kube-system}\nspec: {clusterIP: 10.96.0.10}\n"
     )
-    known = Records(cluster(TEXT + service), ZoneConfig(addresses=("10.244.0.10",)))
+    known = Records.of(cluster(TEXT + service), ZoneConfig(addresses=("10.244.0.10",)))
     assert data("ns.dns.cluster.local", records=known) == ["10.96.0.10"]
 
 
@@ -216,7 +219,7 @@ def test_143_what_is_not_the_clusters() -> None:
     assert RECORDS.look(("example", "com"), "A") is None
     assert RECORDS.look((), "NS") is None
     assert RECORDS.look(("xcluster", "local"), "A") is None
-    through = Records(cluster(), ZoneConfig(fallthrough=True))
+    through = Records.of(cluster(), ZoneConfig(fallthrough=True))
     assert through.look(("9", "9", "244", "10", "in-addr", "arpa"), "PTR") is None
     assert through.look(("10", "in-addr", "arpa"), "NS") is None
     assert data("5.0.96.10.in-addr.arpa", "PTR", through) == [f"{HOSTNAMES}."]
@@ -234,7 +237,7 @@ def test_149_terminating_endpoints_vanish() -> None:
     leaving = TEXT.replace(
         "metadata: {name: web-0,", 'metadata: {name: web-0, deletionTimestamp: "2024-01-01T00:00:00Z",'
     )
-    assert sorted(data(NGINX, records=Records(cluster(leaving), ZoneConfig()))) == ["10.244.1.30", "10.244.1.31"]
+    assert sorted(data(NGINX, records=Records.of(cluster(leaving), ZoneConfig()))) == ["10.244.1.30", "10.244.1.31"]
 
 
 def test_zone_transfers_are_refused() -> None:
@@ -242,7 +245,7 @@ def test_zone_transfers_are_refused() -> None:
 
 
 def test_a_deeper_zone() -> None:
-    records = Records(cluster(), ZoneConfig(zone="k8s.Example.COM."))
+    records = Records.of(cluster(), ZoneConfig(zone="k8s.Example.COM."))
     assert data("hostnames.default.svc.k8s.example.com", records=records) == ["10.96.0.5"]
     assert records.look(tuple(HOSTNAMES.split(".")), "A") is None
 
@@ -267,3 +270,43 @@ def test_every_question_has_an_answer_that_is_whole(labels: list[str], kind: str
         # a name that does not exist does not exist for any type
         other = RECORDS.look((*labels, "cluster", "local"), "MX")
         assert other is not None and other.status == "NXDOMAIN"
+
+
+KINDS = ("A", "AAAA", "SRV", "PTR", "CNAME", "TXT", "NS", "SOA")
+#: names of all sorts of what is in the world, and addresses of it
+ASKED = [
+    *(f"{more}{name}.{space}.svc.cluster.local"
+      for name in ("hostnames", "dual", "nginx", "portless", "waiting", "eager", "manual", "my-service", "inward", "round")
+      for space in ("default", "x") for more in ("", "web-0.", "web-1.", "_web._tcp.", "_tcp.", "_sql._tcp.", "10-244-1-31.")),
+    *(f"{space}.svc.cluster.local" for space in ("default", "x", "empty", "other")),
+    *(f"{ip.replace('.', '-')}.{space}.pod.cluster.local" for ip in ("10.244.0.30", "10.244.1.32") for space in ("default", "x")),
+    *(".".join(reversed(ip.split("."))) + ".in-addr.arpa"
+      for ip in ("10.96.0.5", "10.96.0.6", "10.244.0.30", "10.244.1.30", "10.244.1.31", "10.244.1.32", "192.0.2.7", "192.0.2.8")),
+]  # fmt: skip
+#: the world's objects, and others of the same names
+EARLIER = {ref(m.data): value(m) for m in parse(TEXT, "world.yaml")}
+LATER = {ref(m.data): value(m) for m in parse(
+    TEXT.replace("10.244.0.30", "10.244.0.31").replace("10.96.0.5", "10.96.0.6").replace("clusterIP: None, selector", "selector")
+    .replace("name: by-hand,", "name: by-hand, ").replace("192.0.2.7", "192.0.2.8").replace("hostname: web-1", "hostname: web-0"),
+    "later.yaml",
+)}  # fmt: skip
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(st.sampled_from(sorted(EARLIER)), st.sampled_from([EARLIER, LATER, {}])), max_size=25))
+def test_names_that_come_and_go_one_by_one_are_as_if_they_had_come_at_once(
+    steps: list[tuple[Ref, dict[Ref, Value | None]]],
+) -> None:
+    config = ZoneConfig(pods="verified")
+    followed, there = Records(config, implied=True), dict[Ref, Value | None]()
+    followed.take(EARLIER)
+    there |= EARLIER
+    for at, objects in steps:
+        followed.take({at: objects.get(at)})
+        there[at] = objects.get(at)
+    whole = Records(config, implied=True)
+    whole.take(there)
+    for name in ASKED:
+        for kind in KINDS:
+            assert look(name, kind, followed) == look(name, kind, whole), (name, kind)
+    assert followed.services == whole.services

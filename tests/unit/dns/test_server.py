@@ -129,7 +129,7 @@ def serving(
         told: list[Handled] = []
         server = NameServer(Upstreams(places, patience=patience), told.append)
         if known:
-            server.records = Records(cluster(), ZoneConfig())
+            server.records = Records.of(cluster(), ZoneConfig())
         await server.listen(["127.0.0.1"], 0)
         try:
             await body(Bench(server, told))

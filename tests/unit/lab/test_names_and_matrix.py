@@ -23,7 +23,7 @@ from netlab.lab.checks.result import CannotProbe, NotYet
 from netlab.lab.checkspec import DnsCheck, MatrixCheck
 from netlab.lab.machine import Answer
 
-RECORDS = Records(cluster(), ZoneConfig())
+RECORDS = Records.of(cluster(), ZoneConfig())
 CONF = "nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local\noptions ndots:5\n"
 ADDRESSES = {name: ip_address(f"10.0.0.{i}") for i, name in enumerate("abc", 1)}
 

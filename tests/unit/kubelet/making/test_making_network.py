@@ -21,7 +21,7 @@ def named(metadata_name: str = "web-0", **spec: Any) -> Name:
     return names.name(made, DOMAIN)
 
 
-def test_names_of_pods() -> None:
+def test_S135_names_of_pods() -> None:
     assert named() == Name("web-0", "", "web-0")
     assert named(hostname="db", subdomain="data") == Name("db", "data.default.svc.cluster.local", "db")
     whole = "web-0.data.default.svc.cluster.local"
@@ -36,13 +36,19 @@ def test_a_whole_name_that_the_kernel_cannot_hold() -> None:
     assert long.value.reason == "FailedCreatePodSandBox"
 
 
-def test_hosts() -> None:
+def test_S148_hosts() -> None:
     ips = (ip_address("10.244.1.7"), ip_address("2001:db8::7"))
     assert names.hosts(Name("web-0", "", "web-0"), ips, []).splitlines() == [
         "# Kubernetes-managed hosts file.", "127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback",
         "fe00::0\tip6-localnet", "fe00::0\tip6-mcastprefix", "fe00::1\tip6-allnodes", "fe00::2\tip6-allrouters",
         "10.244.1.7\tweb-0", "2001:db8::7\tweb-0",
     ]  # fmt: skip
+    aliased = names.hosts(
+        Name("db", "data.default.svc.cluster.local", "db"), ips[:1], [{"ip": "192.0.2.1", "hostnames": ["a"]}]
+    )
+    assert aliased.endswith(
+        "10.244.1.7\tdb.data.default.svc.cluster.local\tdb\n\n# Entries added by HostAliases.\n192.0.2.1\ta\n"
+    )
     told = names.hosts_of_host("127.0.0.1\tlocalhost\n", [{"ip": "192.0.2.1", "hostnames": ["a", "b"]}])
     assert told == (
         "# Kubernetes-managed hosts file (host network).\n127.0.0.1\tlocalhost\n"
@@ -62,7 +68,7 @@ def resolved(warned: list[str] | None = None, *, dns: str = "10.96.0.10", **spec
     return resolv(pod(**spec), HOST, dns=servers, domain=DOMAIN, tell=lambda *said: told.append(": ".join(said)))
 
 
-def test_policies() -> None:
+def test_S146_S147_policies() -> None:
     clustered = Resolv(("10.96.0.10",), (*OWN, "example.org", "lab.example.org"), ("ndots:5",))
     assert resolved() == clustered
     assert resolved(hostNetwork=True) == HOST
@@ -82,7 +88,7 @@ def test_policies() -> None:
     assert str(Resolv()) == ""
 
 
-def test_limits_are_told() -> None:
+def test_S147_limits_are_told() -> None:
     warned: list[str] = []
     config = {"nameservers": [f"192.0.2.{n}" for n in range(1, 5)], "searches": [f"s{n}" for n in range(40)]}
     found = resolved(warned, dnsPolicy="None", dnsConfig=config)
