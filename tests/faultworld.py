@@ -23,6 +23,7 @@ from patience import patience
 from netlab.client.kubeconfig import load
 from netlab.client.resources import Resource
 from netlab.client.rest import ApiError, ApiUnavailable, Object, RestClient
+from netlab.base.errors import KernelError
 from netlab.kernel import cgroups, netns, processes
 from netlab.kernel.processes import Identity
 
@@ -53,7 +54,7 @@ class Cluster:
         return Path("/run/netlab", self.name)
 
     def client(self) -> RestClient:
-        return RestClient(load(self.kubeconfig), timeout=10)
+        return RestClient(load(self.kubeconfig), timeout=patience(10))
 
     def process(self, name: str) -> dict[str, Any]:
         """A line of the supervisor's table, such as that of `node1/agent`."""
@@ -226,7 +227,7 @@ def _visit(where: str, address: str, load: Load, ended: threading.Event) -> None
         try:
             ask(where, address)
             load.served += 1
-        except OSError as e:
+        except (OSError, KernelError) as e:
             load.failed.append((began, f"{where}: {e}"))
 
 
