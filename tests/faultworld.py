@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import json
-import os
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from patience import patience
 
+from netlab.base.errors import KernelError
 from netlab.client.kubeconfig import load
 from netlab.client.resources import Resource
 from netlab.client.rest import ApiError, ApiUnavailable, Object, RestClient
-from netlab.base.errors import KernelError
 from netlab.kernel import cgroups, netns, processes
 from netlab.kernel.processes import Identity
 
@@ -311,9 +308,7 @@ async def available(client: RestClient, replicas: int = 3) -> bool:
 async def ready(client: RestClient) -> bool:
     """Whether all nodes are Ready."""
     listed = (await client.list(NODES.path()))["items"]
-    return all(
-        c["status"] == "True" for node in listed for c in node["status"]["conditions"] if c["type"] == "Ready"
-    )
+    return all(c["status"] == "True" for node in listed for c in node["status"]["conditions"] if c["type"] == "Ready")
 
 
 async def nothing_of_load(client: RestClient) -> bool:

@@ -150,8 +150,8 @@ class Containers:
                 self._says("Unhealthy", f"{kind.capitalize()} probe {how}: {outcome.output}", spec.name)
 
             prober = Prober(
-                self._tools.asker.ask, self._target(id, spec.container), started=self._tools.clock.at(instance.started), health=health,
-                told=told, complain=complain, clock=self._tools.clock,
+                self._tools.asker.ask, self._target(id, spec.container), health=health, told=told, complain=complain,
+                started=self._tools.clock.at(instance.started), clock=self._tools.clock,
             )  # fmt: skip
             self._tasks.begin(f"probe {id}", prober.run())
         await self._tools.engine.watch(id, lambda: self._over(spec, id))

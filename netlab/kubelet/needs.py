@@ -23,8 +23,8 @@ class Clock:
         self._base = time.time() - time.monotonic()
 
     def now(self) -> float:
-        """Seconds since 1970 by the machine's clock when this one began, and evenly on from there: what waits by it comes
-        in time whoever sets the machine's clock meanwhile."""
+        """Seconds since 1970 by the machine's clock when this one began, and evenly on from there: what waits by it
+        comes in time whoever sets the machine's clock meanwhile."""
         return self._base + time.monotonic()
 
     def wall(self) -> float:

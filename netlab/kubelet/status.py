@@ -140,7 +140,12 @@ def container_statuses(pod: Json, state: State, now: float) -> dict[str, list[Js
 
 
 def pod_status(
-    pod: Json, state: State, now: float, wall: float, *, host_ips: Sequence[str],
+    pod: Json,
+    state: State,
+    now: float,
+    wall: float,
+    *,
+    host_ips: Sequence[str],
     old: Mapping[str, Any] | None = None,
 ) -> Json:
     """The whole status. now: as of the state's times; wall: as the machine's clock has it; old: as it was told before,

@@ -201,9 +201,7 @@ class Worker:
         hosts = [str(ip) for ip in self.tools.host_ips]
         if self.gone:
             return
-        self.status = pod_status(
-            self.pod, self.state, now, self.clock.wall(), host_ips=hosts, old=self.status
-        )
+        self.status = pod_status(self.pod, self.state, now, self.clock.wall(), host_ips=hosts, old=self.status)
         self.teller.tell(self.status)
 
     # -- tasks
