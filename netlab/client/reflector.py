@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: seconds between two tries while the kind is not served: its definition may come at any moment, and nobody tells
 UNSERVED = 0.5
+#: and while the server is not to be reached: whoever puts the cable back counts the seconds
+AWAY = 5.0
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -76,7 +78,7 @@ class Reflector:
                 if e.code == 404:
                     patience = UNSERVED
             except ApiUnavailable as e:
-                trouble = str(e)
+                trouble, patience = str(e), AWAY
             if trouble and trouble != reported:
                 self._report(f"{self.path} is tried again: {trouble}")
                 reported = trouble

@@ -68,6 +68,8 @@ class PodNetwork:
                 result = self._runner.add(network, _attachment(pod, id, path))
         except NetlabError as e:
             raise NetworkError(e.message, hint=e.hint) from e
+        except OSError as e:
+            raise NetworkError(f"{e.filename}: {e.strerror}") from e
         return path, result.inside()
 
     def detach(self, id: str) -> None:
@@ -85,6 +87,8 @@ class PodNetwork:
             netns.delete(name)
         except NetlabError as e:
             raise NetworkError(e.message, hint=e.hint) from e
+        except OSError as e:
+            raise NetworkError(f"{e.filename}: {e.strerror}") from e
         record.unlink(missing_ok=True)
 
     def _recorded(self, record: Path) -> NetworkList | None:

@@ -75,8 +75,12 @@ class Engine:
         self._watched.clear()
 
     async def _one(self, work: Callable[..., T], *args: object) -> T:
+        """KernelError, too, for what the system refuses: a disk may be full."""
         async with self._making:
-            return await in_thread(work, *args)
+            try:
+                return await in_thread(work, *args)
+            except OSError as e:
+                raise KernelError(f"{e.filename}: {e.strerror}" if e.filename else str(e), errno_=e.errno) from e
 
     # -- what there is
 

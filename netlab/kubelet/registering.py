@@ -38,6 +38,8 @@ class Registration:
         self.node: Json = fresh(machine)
         self.registered, self.wake = asyncio.Event(), asyncio.Event()
         self._written = 0.0
+        #: nobody may have heard of us for a while, and others may have said so in the status
+        self._unheard = False
         self._lease: Json | None = None
 
     async def run(self) -> None:
@@ -62,7 +64,7 @@ class Registration:
         name = self.machine.name
         wanted = {
             **fresh(self.machine),
-            "status": status(self.machine, await self._moment(), self._clock.now(), old={}),
+            "status": status(self.machine, await self._moment(), self._clock.wall(), old={}),
         }
         try:
             self.node = await self._client.create(NODES.path(), wanted)
@@ -84,7 +86,7 @@ class Registration:
             wait = LOOK if moment.network is None else LOOK_SOON
             await self._clock.wait(self.wake, wait)
             self.wake.clear()
-            due = self._clock.now() - self._written >= REPORT
+            due = self._unheard or self._clock.now() - self._written >= REPORT
             try:
                 await self._look(report=due)
             except ApiError as e:
@@ -98,7 +100,7 @@ class Registration:
     async def _look(self, *, report: bool) -> None:
         """Write the status if it is another, or `report`."""
         old = self.node.get("status") or {}
-        new = status(self.machine, await self._moment(), self._clock.now(), old=old)
+        new = status(self.machine, await self._moment(), self._clock.wall(), old=old)
         patch = patch_of(old, new)
         if patch is None:
             if not report:
@@ -109,7 +111,7 @@ class Registration:
         path = NODES.path(None, self.machine.name, "status")
         was = _ready(old)
         self.node = await self._client.patch(path, {"status": patch}, kind=STRATEGIC_MERGE_PATCH)
-        self._written = self._clock.now()
+        self._written, self._unheard = self._clock.now(), False
         if was is not None and _ready(self.node["status"]) != was:
             now = "Ready" if _ready(self.node["status"]) else "NotReady"
             self._says(self.node, f"Node{now}", f"Node {self.machine.name} status is now: Node{now}")
@@ -121,20 +123,25 @@ class Registration:
     # -- the Lease
 
     async def _leases(self) -> None:
+        failed = False
         while True:
             try:
                 await self._renew()
             except (ApiError, ApiUnavailable) as e:
-                log.warning("the node's Lease is not renewed: %s", e)
-                self._lease = None
+                if not failed:
+                    log.warning("the node's Lease is not renewed: %s", e)
+                self._lease, failed = None, True
                 await self._clock.sleep(1.0)
                 continue
+            if failed:
+                failed, self._unheard = False, True
+                self.wake.set()
             await self._clock.sleep(RENEW)
 
     async def _renew(self) -> None:
         name, stamp = (
             self.machine.name,
-            datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            datetime.fromtimestamp(self._clock.wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         )
         spec = {"holderIdentity": name, "leaseDurationSeconds": LEASE, "renewTime": stamp}
         if self._lease is not None:

@@ -21,6 +21,7 @@ from serving import Client
 from netlab.client.deltas import DeltaFifo, DeltaType
 from netlab.client.indexer import Indexer, by_namespace
 from netlab.client.informer import METADATA, Informer, Informers, Interest
+from netlab.client.reflector import AWAY
 from netlab.client.resources import Resource, discover, distinct, key_of, split_key
 from netlab.client.rest import ApiError, ApiUnavailable, Object, RestClient
 from netlab.store.protocol import Compacted
@@ -329,3 +330,25 @@ def test_discovery() -> None:
             assert len(served) > len(found)
 
     asyncio.run(test())
+
+
+def test_a_server_that_is_away_is_asked_every_few_seconds() -> None:
+    """However long it was away: somebody waits for what happens when it is back."""
+    script = Script()
+    script.lists.extend([ApiUnavailable("no route to host")] * 12)
+    script.lists.append(([thing("a", 1)], "5"))
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.sleep(0)
+
+    async def test() -> None:
+        informer = Informer(script, Interest(MAPS), sleep=sleep)
+        task = asyncio.create_task(informer.run())
+        await until(lambda: informer.synced)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(test())
+    assert max(slept) == AWAY and slept[0] < 1
