@@ -113,6 +113,8 @@ class NodeLifecycle:
         #: by node: the newest sign of life, and when it was seen by our own clock: theirs may be wrong
         self._seen: dict[str, tuple[str, float]] = {}
         self._pods_of: dict[str, set[str]] = {}
+        #: by node: who it is, for what is said when it has gone
+        self._known: dict[str, Object] = {}
         self.WATCHES = (Watch(Interest(NODES)), Watch(LEASES, _names), Watch(LEAN_PODS, self._of_pod))
 
     def _of_pod(self, old: Object | None, new: Object | None) -> Iterable[str]:
@@ -134,7 +136,13 @@ class NodeLifecycle:
         node = self._nodes.get(key)
         if node is None:
             self._seen.pop(key, None)
+            if (gone := self._known.pop(key, None)) is not None:
+                self._says.normal(gone, "RemovingNode", f"Node {key} event: Removing Node {key} from Controller")
             return None
+        if key not in self._known:
+            self._known[key] = {"kind": "Node", "apiVersion": "v1",
+                                "metadata": {"name": key, "uid": node["metadata"]["uid"]}}  # fmt: skip
+            self._says.normal(node, "RegisteredNode", f"Node {key} event: Registered Node {key} in Controller")
         now = self._now()
         node = await self._judge(key, node, now)
         taints = taints_of(node, times.seconds(now))
