@@ -118,7 +118,8 @@ class Authenticator:
             return None
         key = token + "|" + ",".join(audiences)
         remembered = self._known.get(key)
-        if remembered is not None and remembered[0] > self.now():
+        # never for longer, should somebody set the clock back
+        if remembered is not None and 0 < remembered[0] - self.now() <= REMEMBER_FOR:
             return remembered[1]
         claims = self.tokens.verify(token, audiences)
         if claims is None:

@@ -66,12 +66,14 @@ def reference(obj: Object) -> Object:
 
 
 class Correlator:
-    """component: who speaks; instance: which of them; host: on which node, "" for on none; now: seconds since 1970."""
+    """component: who speaks; instance: which of them; host: on which node, "" for on none; now: seconds since 1970, for
+    what is written; clock: seconds that only grow, for how much is."""
 
     def __init__(
-        self, component: str, instance: str = "", *, host: str = "", now: Callable[[], float] = time.time
-    ) -> None:
-        self.component, self.instance, self._now = component, instance, now
+        self, component: str, instance: str = "", *, host: str = "", now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.component, self.instance, self._now, self._clock = component, instance, now, clock
         self._source = {"component": component, **({"host": host} if host else {})}
         self._buckets: OrderedDict[_Key, _Bucket] = OrderedDict()
         self._similar: OrderedDict[_Key, _Similar] = OrderedDict()
@@ -82,12 +84,12 @@ class Correlator:
 
         about: an ObjectReference.
         """
-        now = self._now()
+        now, clock = self._now(), self._clock()
         who = tuple(str(about.get(k, "")) for k in ("kind", "namespace", "name", "uid", "apiVersion"))
-        if not self._let(who, now):
+        if not self._let(who, clock):
             return None
         key: _Key = (*who, kind, reason, str(about.get("fieldPath", "")))
-        if self._many(key, message, now):
+        if self._many(key, message, clock):
             message = f"(combined from similar events): {message}"
         else:
             key = (*key, message)

@@ -21,6 +21,7 @@ import orjson
 from netlab.api import times
 from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError
 from netlab.base.lockedfiles import put
+from netlab.base.patience import patience
 from netlab.calico.ipam import Ipam
 from netlab.cluster import bootstrap, credentials, networks
 from netlab.cluster import plan as plans
@@ -164,7 +165,7 @@ class Engine:
         with watch("images"):
             self.machine.images(cluster.places.images, lambda what: watch.tell(f"building image {what}", 0))
         with watch("processes started"):
-            running.follow(self.machine, journal, self._table(cluster, on))
+            running.follow(self.machine, journal, self._table(journal, cluster, on))
 
     def _network(self, journal: Journal, cluster: Cluster, on: Collection[str], gone: Collection[str] = ()) -> None:
         """The underlay of the nodes that are on; of the others nothing is left. gone: namespaces of removed nodes."""
@@ -211,12 +212,19 @@ class Engine:
         content = orjson.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, option=orjson.OPT_INDENT_2)
         put(cluster.places.disk / "calico" / "cluster.json", content)
 
-    def _table(self, cluster: Cluster, on: Collection[str]) -> list[dict[str, Any]]:
-        return plans.table(cluster, list(on), netlab=self.machine.netlab(), boot=self.machine.boot())
+    def _table(self, journal: Journal, cluster: Cluster, on: Collection[str]) -> list[dict[str, Any]]:
+        """What is to run with these nodes on. What runs already stays as it was started: who asks now may be another
+        Python, with commands of its own, and a node that nobody has named is not to lose its power for that."""
+        wanted = plans.table(cluster, list(on), netlab=self.machine.netlab(), boot=self.machine.boot())
+        runs = {name for name, p in self.machine.processes(journal.dir).items() if p["state"] == "running"}
+        file = journal.dir / running.TABLE
+        started = orjson.loads(file.read_bytes())["processes"] if runs else []
+        kept = {entry["name"]: entry for entry in started if entry["name"] in runs}
+        return [kept.get(entry["name"], entry) for entry in wanted]
 
     def _settle(self, journal: Journal, cluster: Cluster, on: Collection[str], watch: _Watch) -> None:
         """Until the API answers, the objects that a cluster begins with are there, and its nodes are Ready."""
-        table = self._table(cluster, on)
+        table = self._table(journal, cluster, on)
         server = [entry for entry in table if entry["name"] in (f"{CONTROL_PLANE}/server", f"{CONTROL_PLANE}/init")]
         with watch("API server"):
             running.ready(self.machine, journal, server, watch.tell)
@@ -228,7 +236,7 @@ class Engine:
 
         with watch("nodes ready"):
             objects = bootstrap.objects(cluster, ca=ca)
-            self.machine.settle(cluster.kubeconfig, objects, on, limit=READY_LIMIT, progress=look)
+            self.machine.settle(cluster.kubeconfig, objects, on, limit=patience(READY_LIMIT), progress=look)
 
     def _broken(self, journal: Journal, table: list[dict[str, Any]]) -> None:
         """NetlabError if a process cannot be started at all, or ends again and again: nobody need wait for it."""
@@ -319,7 +327,7 @@ class Engine:
             if init is not None:
                 self.machine.kill(init, seconds=KILL_LIMIT)
             left = [other for other in on if other != node]
-            running.follow(self.machine, journal, self._table(cluster, left), stopped=[node])
+            running.follow(self.machine, journal, self._table(journal, cluster, left), stopped=[node])
             self._network(journal, cluster, left)
             return True
 
@@ -342,10 +350,10 @@ class Engine:
 
     def _halt(self, journal: Journal, cluster: Cluster, on: Collection[str], node: str) -> None:
         left = [other for other in on if other != node]
-        table = self._table(cluster, on)
+        table = self._table(journal, cluster, on)
         its = cluster.node(node)
         running.follow(self.machine, journal, [e for e in table if e.get("inside") != its.init], stopped=[node])
-        running.follow(self.machine, journal, self._table(cluster, left), stopped=[node])
+        running.follow(self.machine, journal, self._table(journal, cluster, left), stopped=[node])
         self._network(journal, cluster, left)
 
     @contextlib.contextmanager

@@ -10,7 +10,7 @@ original takes when most of one fails. Source: kubernetes pkg/controller/nodelif
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from netlab.api import times
 from netlab.client.informer import Interest
@@ -74,19 +74,25 @@ def unknown(conditions: Iterable[Object], stamp: str, *, ever: bool) -> list[Obj
     return list(there.values())
 
 
-def tolerated(pod: Object, taints: Iterable[Mapping[str, str]]) -> float | None:
-    """Until when (seconds since 1970) a pod may stay under NoExecute taints; None for ever."""
+def added(taint: Mapping[str, str]) -> float:
+    """When a taint came (seconds since 1970), 0 if it does not say."""
+    return times.parse(taint["timeAdded"]).timestamp() if taint.get("timeAdded") else 0.0
+
+
+def tolerated(
+    pod: Object, taints: Iterable[Mapping[str, str]], came: Callable[[Mapping[str, str]], float] = added
+) -> float | None:  # fmt: skip
+    """Until when a pod may stay under NoExecute taints, by the clock that says when they came; None for ever."""
     until: float | None = None
     for taint in taints:
         if taint.get("effect") != "NoExecute":
             continue
-        came = times.parse(taint["timeAdded"]).timestamp() if taint.get("timeAdded") else 0.0
         matching = [t for t in (pod.get("spec") or {}).get("tolerations") or () if _tolerates(t, taint)]
         if not matching:
             return 0.0
         seconds = [t["tolerationSeconds"] for t in matching if t.get("tolerationSeconds") is not None]
         if seconds:
-            end = came + max(0, min(seconds))
+            end = came(taint) + max(0, min(seconds))
             until = end if until is None else min(until, end)
     return until
 
@@ -107,11 +113,14 @@ class NodeLifecycle:
     NAME = "node-controller"
 
     def __init__(self, tools: Tools) -> None:
-        self._client, self._says, self._now = tools.client, tools.says, tools.now
+        self._client, self._says = tools.client, tools.says
+        self._now, self._clock = tools.now, tools.clock
         self._nodes, self._leases = tools.store(Interest(NODES)), tools.store(LEASES)
         self._pods = tools.store(LEAN_PODS)
-        #: by node: the newest sign of life, and when it was seen by our own clock: theirs may be wrong
+        #: by node: the newest sign of life, and when it was seen by a clock that nobody sets: theirs may be wrong
         self._seen: dict[str, tuple[str, float]] = {}
+        #: by node: its NoExecute taints, by key and time, and when they came by the same clock
+        self._came: dict[str, dict[tuple[str, str], float]] = {}
         self._pods_of: dict[str, set[str]] = {}
         #: by node: who it is, for what is said when it has gone
         self._known: dict[str, Object] = {}
@@ -136,6 +145,7 @@ class NodeLifecycle:
         node = self._nodes.get(key)
         if node is None:
             self._seen.pop(key, None)
+            self._came.pop(key, None)
             if (gone := self._known.pop(key, None)) is not None:
                 self._says.normal(gone, "RemovingNode", f"Node {key} event: Removing Node {key} from Controller")
             return None
@@ -162,9 +172,9 @@ class NodeLifecycle:
         sign = f"{((lease or {}).get('spec') or {}).get('renewTime', '')} {beats.get('Ready', '')}"
         known = self._seen.get(key)
         if known is None or known[0] != sign:
-            known = self._seen[key] = (sign, now)
+            known = self._seen[key] = (sign, self._clock())
         ever = "Ready" in beats
-        if now - known[1] <= (GRACE if ever else STARTUP_GRACE) or _ready(node) == "Unknown":
+        if self._clock() - known[1] <= (GRACE if ever else STARTUP_GRACE) or _ready(node) == "Unknown":
             return node
         conditions = unknown(state.get("conditions") or (), times.seconds(now), ever=ever)
         changed = {**node, "status": {**state, "conditions": conditions}}
@@ -192,12 +202,13 @@ class NodeLifecycle:
     async def _evict(self, node: str, taints: list[Object], now: float) -> float | None:
         """Delete the pods whose time is up; seconds until that of the next."""
         soonest: float | None = None
+        came, clock = self._times(node, taints, now), self._clock()
         for pod in self._of(node) if any(t.get("effect") == "NoExecute" for t in taints) else ():
-            until = tolerated(pod, taints)
+            until = tolerated(pod, taints, came)
             if until is None or ending(pod) or phase(pod) in ENDED:
                 continue
-            if until > now:
-                soonest = until - now if soonest is None else min(soonest, until - now)
+            if until > clock:
+                soonest = until - clock if soonest is None else min(soonest, until - clock)
                 continue
             self._says.normal(pod, "TaintManagerEviction", f"Marking for deletion Pod {key_of(pod)}")
             condition = {
@@ -213,6 +224,16 @@ class NodeLifecycle:
                 if e.code not in (404, 409):
                     raise
         return soonest
+
+    def _times(self, node: str, taints: list[Object], now: float) -> Callable[[Mapping[str, str]], float]:
+        """When its taints came, by our clock: as long ago as they say when they are first seen."""
+        before, clock = self._came.get(node, {}), self._clock()
+        its = {
+            (t["key"], t.get("timeAdded") or ""): clock - max(0.0, now - added(t))
+            for t in taints if t.get("effect") == "NoExecute"
+        }  # fmt: skip
+        self._came[node] = {name: before.get(name, at) for name, at in its.items()}
+        return lambda taint: self._came[node][taint["key"], taint.get("timeAdded") or ""]
 
     def _of(self, node: str) -> list[Object]:
         found = (self._pods.get(key) for key in sorted(self._pods_of.get(node, ())))

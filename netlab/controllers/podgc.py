@@ -39,11 +39,11 @@ class PodGarbageCollector:
     NAME = "pod-garbage-collector-controller"
 
     def __init__(self, tools: Tools) -> None:
-        self._client, self._now = tools.client, tools.now
+        self._client, self._now, self._clock = tools.client, tools.now, tools.clock
         self._nodes, self._pods = tools.store(Interest(NODES)), tools.store(LEAN_PODS)
         self._of_node: dict[str, set[str]] = {}
         self._ended: set[str] = set()
-        #: when a node was first not there
+        #: when a node was first not there, by a clock that nobody sets
         self._missing: dict[str, float] = {}
         self.WATCHES = (Watch(LEAN_PODS, self._pod), Watch(Interest(NODES), self._node))
 
@@ -93,7 +93,7 @@ class PodGarbageCollector:
             if ending(pod) and out_of_service(node):
                 await self._take(pod, "DeletionByPodGC", "PodGC: node is out of service")
             return None
-        left = self._missing.setdefault(name, self._now()) + QUARANTINE - self._now()
+        left = self._missing.setdefault(name, self._clock()) + QUARANTINE - self._clock()
         if left > 0:
             return left
         if await self._there(name):

@@ -97,8 +97,9 @@ class Says(Protocol):
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a controller is made with. store: the cache of one of its WATCHES, indexed by `namespace` and `controller`;
-    ca: certificates (PEM) by which pods know the API server; now: seconds since 1970; pod_ranges: of what nodes get
-    their parts; authority: signs what is approved."""
+    ca: certificates (PEM) by which pods know the API server; now: seconds since 1970, for what is written; pod_ranges:
+    of what nodes get their parts; authority: signs what is approved; clock: seconds that only grow, for what is waited.
+    """
 
     client: RestClient
     store: Callable[[Interest], Store]
@@ -108,6 +109,7 @@ class Tools:
     now: Callable[[], float] = field(default=time.time)
     pod_ranges: tuple[ClusterRange, ...] = ()
     authority: Authority | None = None
+    clock: Callable[[], float] = field(default=time.monotonic)
 
 
 async def create_missing(client: RestClient, path: str, obj: Object) -> None:

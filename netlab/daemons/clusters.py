@@ -114,9 +114,7 @@ class ClusterMachine(LinuxMachine):
     ) -> None:  # fmt: skip
         async def work() -> None:
             async with _client(kubeconfig) as client:
-                await asyncio.gather(*(_created(client, obj) for obj in objects if obj["kind"] == "Namespace"))
-                others = (_created(client, obj) for obj in objects if obj["kind"] != "Namespace")
-                await asyncio.gather(*others, _until_ready(client, nodes, limit, progress))
+                await settled(client, objects, nodes, limit=limit, progress=progress)
 
         asyncio.run(work())
 
@@ -173,6 +171,31 @@ _PLURALS = {
     "EndpointSlice": "endpointslices", "Namespace": "namespaces", "Role": "roles", "RoleBinding": "rolebindings",
     "Secret": "secrets", "Service": "services",
 }  # fmt: skip
+
+
+async def settled(
+    client: RestClient, objects: Sequence[Mapping[str, Any]], nodes: Collection[str], *, limit: float,
+    progress: Progress,
+) -> None:  # fmt: skip
+    """See `netlab.cluster.machine.Machine.settle`."""
+    end = time.monotonic() + limit
+    await asyncio.gather(*(_persisted(client, obj, end) for obj in objects if obj["kind"] == "Namespace"))
+    others = (_persisted(client, obj, end) for obj in objects if obj["kind"] != "Namespace")
+    await asyncio.gather(*others, _until_ready(client, nodes, limit, progress))
+
+
+async def _persisted(client: RestClient, obj: Mapping[str, Any], end: float) -> None:
+    """Made by then: a server that has just begun on a busy machine has moments in which it does not answer."""
+    from netlab.client.rest import ApiUnavailable
+
+    while True:
+        try:
+            await _created(client, obj)
+            return
+        except ApiUnavailable:
+            if time.monotonic() > end:
+                raise
+        await asyncio.sleep(LOOK)
 
 
 async def _created(client: RestClient, obj: Mapping[str, Any]) -> None:

@@ -104,7 +104,7 @@ class Containers:
         newest = next(reversed(self.instances.get(spec.name, [])), None)
         if newest is not None:
             now = self._tools.clock.now()
-            self.delays[spec.name] = backoff.following(self.delays.get(spec.name), newest.finished, now)
+            self.delays[spec.name] = backoff.following(self.delays.get(spec.name), newest.over, now)
         instance = await start(self._tools, self._pod(), spec, held, id, attempt, image)
         self.troubles.pop(spec.name, None)
         if (spec.container.get("lifecycle") or {}).get("postStart"):
@@ -114,7 +114,7 @@ class Containers:
         return instance
 
     def _tell_wait(self, spec: Spec, instance: Instance) -> None:
-        if backoff.until(self.delays.get(spec.name), instance.finished) > self._tools.clock.now():
+        if backoff.until(self.delays.get(spec.name), instance.over) > self._tools.clock.now():
             told = f"Back-off restarting failed container {spec.name} in pod {pods.shown(self._pod())}"
             self._says("BackOff", told, spec.name)
 
@@ -150,8 +150,8 @@ class Containers:
                 self._says("Unhealthy", f"{kind.capitalize()} probe {how}: {outcome.output}", spec.name)
 
             prober = Prober(
-                self._tools.asker.ask, self._target(id, spec.container), started=instance.started, health=health,
-                told=told, complain=complain, clock=self._tools.clock,
+                self._tools.asker.ask, self._target(id, spec.container), health=health, told=told, complain=complain,
+                started=self._tools.clock.at(instance.started), clock=self._tools.clock,
             )  # fmt: skip
             self._tasks.begin(f"probe {id}", prober.run())
         await self._tools.engine.watch(id, lambda: self._over(spec, id))
@@ -182,8 +182,8 @@ class Containers:
             return
         if status is None:  # somebody has taken it away behind our back
             instance = replace(
-                instance, state="exited", finished=self._tools.clock.now(), exit_code=137,
-                reason="ContainerStatusUnknown",
+                instance, state="exited", finished=self._tools.clock.wall(), over=self._tools.clock.now(),
+                exit_code=137, reason="ContainerStatusUnknown",
                 message="The container could not be located when the pod was terminated",
             )  # fmt: skip
         else:
@@ -199,7 +199,7 @@ class Containers:
         file = self._tools.making.termination_log(pods.uid(pod), spec.name, instance.attempt)
         path = self._tools.log_directory(pod) / spec.name / f"{instance.attempt}.log"
         told = await in_thread(lambda: message(file, path, spec.container, failed=instance.exit_code != 0))
-        return replace(instance, message=told)
+        return replace(instance, message=told, over=self._tools.clock.at(instance.finished))
 
     def remove(self, id: str) -> None:
         """A dead one goes; nobody speaks of it from now on."""

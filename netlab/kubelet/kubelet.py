@@ -254,7 +254,7 @@ class Kubelet:
         """Of two that have one name, one that is of another content now, the first has to end before the second."""
         if self._manifests is None:
             return
-        self._static = self._manifests.look(self._clock.now())
+        self._static = self._manifests.look(self._clock.wall())
         for uid, worker in list(self.workers.items()):
             if uid not in self._static and pods.static(worker.pod):
                 worker.remove()

@@ -19,9 +19,21 @@ from netlab.runtime.spec import Container
 class Clock:
     """The time. Tests have one of their own."""
 
+    def __init__(self) -> None:
+        self._base = time.time() - time.monotonic()
+
     def now(self) -> float:
-        """Seconds since 1970."""
+        """Seconds since 1970 by the machine's clock when this one began, and evenly on from there: what waits by it
+        comes in time whoever sets the machine's clock meanwhile."""
+        return self._base + time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since 1970 as the machine's clock has them now, for what others are told."""
         return time.time()
+
+    def at(self, stamp: float) -> float:
+        """When that was by `now`, of a moment by the machine's clock: as long ago."""
+        return self.now() - (self.wall() - stamp)
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""

@@ -39,7 +39,7 @@ Ask = Callable[[Json, Target, float], Awaitable[Outcome]]
 
 
 class Prober:
-    """started: when the container was (seconds since 1970); health: what is known of it already; told: called with
+    """started: when the container was (by the clock); health: what is known of it already; told: called with
     every change."""
 
     def __init__(

@@ -67,7 +67,7 @@ class Registration:
         name = self.machine.name
         wanted = {
             **fresh(self.machine),
-            "status": status(self.machine, await self._moment(), self._clock.now(), old={}),
+            "status": status(self.machine, await self._moment(), self._clock.wall(), old={}),
         }
         try:
             self.node = await self._client.create(NODES.path(), wanted)
@@ -103,7 +103,7 @@ class Registration:
     async def _look(self, *, report: bool) -> None:
         """Write the status if it is another, or `report`."""
         old = self.node.get("status") or {}
-        new = status(self.machine, await self._moment(), self._clock.now(), old=old)
+        new = status(self.machine, await self._moment(), self._clock.wall(), old=old)
         patch = patch_of(old, new)
         if patch is None:
             if not report:
@@ -139,7 +139,7 @@ class Registration:
     async def _renew(self) -> None:
         name, stamp = (
             self.machine.name,
-            datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            datetime.fromtimestamp(self._clock.wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         )
         spec = {"holderIdentity": name, "leaseDurationSeconds": LEASE, "renewTime": stamp}
         if self._lease is not None:

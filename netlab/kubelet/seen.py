@@ -22,7 +22,8 @@ SANDBOX, IMAGE = "io.kubernetes.sandbox.id", "io.kubernetes.image.id"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """A container that was made. sandbox: whose namespaces it joined; fingerprint: see `pods.fingerprint`; reason,
-    message: of its end, "" for what follows from the rest."""
+    message: of its end, "" for what follows from the rest; created, started, finished: by the machine's clock; over:
+    when it had ended by the kubelet's own (`needs.Clock`)."""
 
     id: str
     name: str
@@ -35,6 +36,7 @@ class Instance:
     created: float = 0
     started: float = 0
     finished: float = 0
+    over: float = 0
     exit_code: int = 0
     oom_killed: bool = False
     reason: str = ""

@@ -90,8 +90,9 @@ async def _failed(tools: Tools, pod: Json, spec: Spec, error: NetlabError, id: s
     message = RUNC + error.message.partition(": ")[2] if error.message.startswith("container ") else error.message
     tools.says(pod, "Failed", f"Error: {message}", container=spec.name, warning=True)
     await tools.engine.remove([id])
-    now = tools.clock.now()
+    clock = tools.clock
+    now = clock.wall()
     return Instance(
-        id=id, name=spec.name, attempt=attempt, state="exited", created=now, finished=now, exit_code=START_STATUS,
-        reason=START_ERROR, message=message, image=spec.container.get("image", ""),
+        id=id, name=spec.name, attempt=attempt, state="exited", created=now, finished=now, over=clock.now(),
+        exit_code=START_STATUS, reason=START_ERROR, message=message, image=spec.container.get("image", ""),
     )  # fmt: skip

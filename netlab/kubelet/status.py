@@ -40,7 +40,7 @@ def restarts(pod: Json, spec: Spec, instance: Instance) -> bool:
 def crash_wait(pod: Json, spec: Spec, instance: Instance, state: State, now: float) -> Trouble | None:
     """That a container which ends again and again has to wait; None if it need not."""
     delay = state.delays.get(spec.name)
-    until = backoff.until(delay, instance.finished)
+    until = backoff.until(delay, instance.over)
     if delay is None or until <= now:
         return None
     told = f"back-off {backoff.spelled(delay.seconds)} restarting failed container={spec.name} pod={pods.shown(pod)}"
@@ -140,12 +140,19 @@ def container_statuses(pod: Json, state: State, now: float) -> dict[str, list[Js
 
 
 def pod_status(
-    pod: Json, state: State, now: float, *, host_ips: Sequence[str], old: Mapping[str, Any] | None = None
+    pod: Json,
+    state: State,
+    now: float,
+    wall: float,
+    *,
+    host_ips: Sequence[str],
+    old: Mapping[str, Any] | None = None,
 ) -> Json:
-    """The whole status. old: as it was told before, whose times stay where nothing has changed."""
+    """The whole status. now: as of the state's times; wall: as the machine's clock has it; old: as it was told before,
+    whose times stay where nothing has changed."""
     old = old if old is not None else pod.get("status") or {}
     lists = container_statuses(pod, state, now)
-    ending, stamp = state.ending, times.seconds(now)
+    ending, stamp = state.ending, times.seconds(wall)
     found: Json = {}
     over = not state.seen.running() and (ending is not None or pods.terminal(str(old.get("phase"))))
     if ending is not None and ending.reason and (over or ending.reason != "DeadlineExceeded"):

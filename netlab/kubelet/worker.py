@@ -63,6 +63,8 @@ class Worker:
         #: what was being begun when the pod had to end: cancelled once, and not again while it still has to finish
         self._given_up: set[str] = set()
         self._failures = 0
+        #: when the pod did, by our clock
+        self._begun: float | None = None
         #: the sandbox that ends because we end it
         self._dropped = ""
         self._prepared = self.gone = self.over = False
@@ -185,7 +187,9 @@ class Worker:
         limit, begun = self.pod["spec"].get("activeDeadlineSeconds"), self.status.get("startTime")
         if limit is None or begun is None or self._ending is not None or pods.terminal(str(self.status.get("phase"))):
             return None
-        due = times.parse(begun).timestamp() + float(limit)
+        if self._begun is None:  # once: somebody may set the clock while it runs
+            self._begun = self.clock.at(times.parse(begun).timestamp())
+        due = self._begun + float(limit)
         if due > now:
             return due
         told = "Pod was active on the node longer than the specified deadline"
@@ -197,7 +201,7 @@ class Worker:
         hosts = [str(ip) for ip in self.tools.host_ips]
         if self.gone:
             return
-        self.status = pod_status(self.pod, self.state, now, host_ips=hosts, old=self.status)
+        self.status = pod_status(self.pod, self.state, now, self.clock.wall(), host_ips=hosts, old=self.status)
         self.teller.tell(self.status)
 
     # -- tasks

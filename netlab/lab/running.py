@@ -16,6 +16,8 @@ from netlab.lab.journal import Journal
 if TYPE_CHECKING:
     Table = Sequence[Mapping[str, Any]]
 
+#: the file of what is to run, in the directory of a lab or a cluster
+TABLE = "processes.json"
 #: seconds in which processes that tell have to be ready
 READY_LIMIT = 60.0
 #: seconds between two looks at whether they are
@@ -40,7 +42,7 @@ def follow(machine: Machine, journal: Journal, table: Table, *, stopped: Collect
             {**entry, "namespace": machine.identity(netns) if (netns := entry.get("netns")) else None}
             for entry in table
         ]
-        journal.store("processes.json", orjson.dumps({"processes": numbered}))
+        journal.store(TABLE, orjson.dumps({"processes": numbered}))
         machine.start_processes(journal.dir)
 
 

@@ -107,6 +107,11 @@ def test_tokens_end() -> None:
         await c.delete(f"{ACCOUNTS}/carl")
         now[0] += 60  # what is remembered of a token is soon forgotten
         assert (await c.as_(token).get("/apis")).status == 401
+        token = await account_token(c, "dora")
+        assert (await c.as_(token).get("/apis")).status == 200
+        await c.delete(f"{ACCOUNTS}/dora")
+        now[0] -= 3600  # and no later if the clock is set back
+        assert (await c.as_(token).get("/apis")).status == 401
         short = await c.post(f"{ACCOUNTS}/bob/token", {"spec": {"expirationSeconds": 10}})
         assert "may not specify a duration less than 10 minutes" in short.message
 

@@ -30,7 +30,7 @@ class Clock:
 
 def correlator() -> tuple[Correlator, Clock]:
     clock = Clock()
-    return Correlator("tester", "me", now=clock), clock
+    return Correlator("tester", "me", now=clock, clock=clock), clock
 
 
 def test_a_reference_has_what_there_is() -> None:
@@ -113,3 +113,11 @@ def test_a_real_server_keeps_them() -> None:
             await asyncio.wait([task])
 
     asyncio.run(test())
+
+
+def test_a_clock_that_is_set_back_silences_nobody() -> None:
+    wall, passed = Clock(), Clock()
+    correlate = Correlator("tester", "me", now=wall, clock=passed)
+    assert correlate.event(reference(POD), "Normal", "Pulled", "done") is not None
+    wall.time -= 3600
+    assert correlate.event(reference(POD), "Normal", "Started", "done") is not None

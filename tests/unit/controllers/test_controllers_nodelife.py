@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -70,8 +72,8 @@ class Turned(NodeLifecycle):
     ahead = 0.0
 
     def __init__(self, tools: Tools) -> None:
-        now = tools.now
-        super().__init__(replace(tools, now=lambda: now() + Turned.ahead))
+        now, clock = tools.now, tools.clock
+        super().__init__(replace(tools, now=lambda: now() + Turned.ahead, clock=lambda: clock() + Turned.ahead))
 
 
 def test_a_node_is_lost_its_pods_go_and_it_comes_back(monkeypatch: Any) -> None:
@@ -139,3 +141,60 @@ def test_a_node_is_lost_its_pods_go_and_it_comes_back(monkeypatch: Any) -> None:
         }
 
     in_world(test, (Turned,))
+
+
+class _Cache(dict[str, Object]):
+    """One kind, as `Tools.store` has it."""
+
+
+def test_a_clock_that_is_set_is_no_reason_to_lose_a_node_or_its_pods() -> None:
+    """An hour ahead: the node is as silent as before, and the time of a pod under a taint is not up."""
+    ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": STAMP, "lastTransitionTime": STAMP}
+    node: Object = {"metadata": {"name": "n", "resourceVersion": "1"}, "spec": {}, "status": {"conditions": [ready]}}
+    patient = {"key": NOT_READY, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    pod: Object = {
+        "metadata": {"namespace": "default", "name": "p", "uid": "u"},
+        "spec": {"nodeName": "n", "tolerations": [patient]}, "status": {},
+    }  # fmt: skip
+    moved, passed = 0.0, 0.0
+    written: list[str] = []
+
+    class Client:
+        async def patch(self, path: str, body: Any, **_: Any) -> Object:
+            written.append(path)
+            node["spec"] |= body.get("spec", {})
+            return node
+
+        async def replace(self, path: str, body: Any) -> Object:
+            written.append(path)
+            return node
+
+        async def delete(self, path: str, **_: Any) -> None:
+            written.append(f"delete {path}")
+
+    stores = {"nodes": _Cache(n=node), "leases": _Cache(), "pods": _Cache({"default/p": pod})}
+    begun = times.parse(STAMP).timestamp()
+    life = NodeLifecycle(cast(Any, SimpleNamespace(
+        client=Client(), says=SimpleNamespace(normal=lambda *_: None, warning=lambda *_: None),
+        now=lambda: begun + moved + passed, clock=lambda: passed,
+        store=lambda interest: stores[interest.resource.plural],
+    )))  # fmt: skip
+    list(life._of_pod(None, pod))
+
+    def look() -> None:
+        asyncio.run(life.reconcile("n"))
+
+    look()
+    moved = 3600.0
+    look()
+    assert written == [] and ready["status"] == "True"
+    # it says by itself that it is not ready: its pod has five minutes, whatever the clock says
+    ready["status"] = "False"
+    look()
+    written.clear()
+    moved, passed, ready["lastHeartbeatTime"] = 7200.0, 299.0, "it lives"
+    look()
+    assert written == []
+    passed = 301.0
+    look()
+    assert [path for path in written if path.startswith("delete")] == ["delete /api/v1/namespaces/default/pods/p"]

@@ -62,7 +62,7 @@ def test_what_begins_again(policy: str, code: int, again: bool) -> None:
 
 
 def test_crashes_wait_ever_longer() -> None:
-    crashed = exited(code=1, finished=NOW - 3)
+    crashed = exited(code=1, over=NOW - 3)
     assert decide(pod(), state(crashed, delays={"c": Delay(40, NOW - 50)}), NOW) == Plan((), NOW + 37)
     assert decide(pod(), state(crashed, delays={"c": Delay(40, NOW - 50)}), NOW + 37).actions == (Start("c", 1),)
     # who has run for long enough begins from the start

@@ -141,6 +141,9 @@ class Held(Clock):
     def now(self) -> float:
         return self.time
 
+    def wall(self) -> float:
+        return self.time
+
 
 def test_an_image_of_the_catalogue_has_no_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Always is to ask for a newer one: of these there is none, and a person without a network may use them."""

@@ -37,6 +37,9 @@ class Held(Clock):
     def now(self) -> float:
         return self.time
 
+    def wall(self) -> float:
+        return self.time
+
     async def sleep(self, seconds: float) -> None:
         self.time += seconds
         await asyncio.sleep(0)

@@ -17,7 +17,7 @@ SIDECAR = container("side", restartPolicy="Always")
 
 
 def told(whole: Any, known: Any, **more: Any) -> dict[str, Any]:
-    return pod_status(whole, known, NOW, host_ips=["10.0.0.1"], **more)
+    return pod_status(whole, known, NOW, NOW, host_ips=["10.0.0.1"], **more)
 
 
 def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
@@ -55,7 +55,7 @@ def test_one_that_is_begun_yet() -> None:
 
 
 def test_one_that_crashes() -> None:
-    crashed = exited(code=3, finished=NOW - 2, message="bad")
+    crashed = exited(code=3, finished=NOW - 2, over=NOW - 2, message="bad")
     waits = state(crashed, delays={"c": Delay(10, NOW - 20)})
     c = first(told(pod(), waits))
     assert c["state"]["waiting"] == {
@@ -142,11 +142,11 @@ def test_gates_of_others_hold_readiness_back() -> None:
 
 def test_times_stay_where_nothing_has_changed() -> None:
     before = told(pod(), state(running()))
-    later = pod_status(pod(), state(running()), NOW + 60, host_ips=["10.0.0.1"], old=before)
+    later = pod_status(pod(), state(running()), NOW + 60, NOW + 60, host_ips=["10.0.0.1"], old=before)
     assert later == before
     worse = state(running(), health={"c0": Health(ready=False)})
     after = {c["type"]: c["lastTransitionTime"] for c in
-             pod_status(pod(), worse, NOW + 60, host_ips=["10.0.0.1"], old=before)["conditions"]}  # fmt: skip
+             pod_status(pod(), worse, NOW + 60, NOW + 60, host_ips=["10.0.0.1"], old=before)["conditions"]}  # fmt: skip
     assert after["Ready"] == after["ContainersReady"] == times.seconds(NOW + 60)
     assert after["PodScheduled"] == times.seconds(NOW)
 

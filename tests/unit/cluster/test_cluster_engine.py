@@ -1,0 +1,48 @@
+"""What the engine of clusters asks the supervisor for, without a machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from netlab.cluster import plan
+from netlab.cluster.engine import Engine
+from netlab.cluster.options import options
+from netlab.cluster.plan import Places
+
+
+class FakeMachine:
+    """A machine on which the named processes run, as `python` would start them."""
+
+    def __init__(self, python: str, *running: str) -> None:
+        self.python, self.running = python, running
+
+    def netlab(self) -> list[str]:
+        return [self.python, "-m", "netlab.cli.main"]
+
+    def boot(self) -> list[str]:
+        return [self.python, "-c", "boot"]
+
+    def processes(self, run_dir: Path) -> dict[str, dict[str, Any]]:
+        return {name: {"state": "running"} for name in self.running}
+
+
+def test_what_runs_is_not_started_again_because_another_python_asks(tmp_path: Path) -> None:
+    """`python -m netlab cluster node crash node1` of a cluster that `netlab` brought up, which is a `python3`."""
+    places = Places(tmp_path / "c", Path("/disk/c"), Path("/images"))
+    cluster = plan.plan(options("c", count=3), places, port=6443)
+    on = list(cluster.options.nodes)
+
+    def table(machine: FakeMachine) -> list[dict[str, Any]]:
+        engine = Engine(cast(Any, machine), run_dir=tmp_path)
+        return engine._table(engine.journal("c"), cluster, on)
+
+    started = table(FakeMachine("python3"))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "processes.json").write_text(json.dumps({"processes": started}))
+    others = [entry["name"] for entry in started if not entry["name"].startswith("node1/")]
+    found = table(FakeMachine("python", *others))
+    assert [entry for entry in found if entry["name"] in others] == [e for e in started if e["name"] in others]
+    # what is off begins with the command of who asks
+    assert [entry["argv"][0] for entry in found if entry["name"] == "node1/init"] == ["python"]
