@@ -122,6 +122,8 @@ class NodeLifecycle:
         #: by node: its NoExecute taints, by key and time, and when they came by the same clock
         self._came: dict[str, dict[tuple[str, str], float]] = {}
         self._pods_of: dict[str, set[str]] = {}
+        #: by node: who it is, for what is said when it has gone
+        self._known: dict[str, Object] = {}
         self.WATCHES = (Watch(Interest(NODES)), Watch(LEASES, _names), Watch(LEAN_PODS, self._of_pod))
 
     def _of_pod(self, old: Object | None, new: Object | None) -> Iterable[str]:
@@ -144,7 +146,13 @@ class NodeLifecycle:
         if node is None:
             self._seen.pop(key, None)
             self._came.pop(key, None)
+            if (gone := self._known.pop(key, None)) is not None:
+                self._says.normal(gone, "RemovingNode", f"Node {key} event: Removing Node {key} from Controller")
             return None
+        if key not in self._known:
+            self._known[key] = {"kind": "Node", "apiVersion": "v1",
+                                "metadata": {"name": key, "uid": node["metadata"]["uid"]}}  # fmt: skip
+            self._says.normal(node, "RegisteredNode", f"Node {key} event: Registered Node {key} in Controller")
         now = self._now()
         node = await self._judge(key, node, now)
         taints = taints_of(node, times.seconds(now))

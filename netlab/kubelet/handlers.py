@@ -21,7 +21,7 @@ from netlab.kubelet import health
 
 #: bytes of an answer that are looked at
 OUTPUT_MAX = 10 * 1024
-AGENT = "kube-probe/1.32"
+AGENT = "kube-probe/1.33"
 REDIRECTS = 10
 
 

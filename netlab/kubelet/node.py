@@ -22,6 +22,13 @@ _PRESSED = {
     DISK: ("KubeletHasDiskPressure", "kubelet has disk pressure"),
     PIDS: ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
 }
+#: the reasons of events when a condition has become False, and True
+_EVENTS = {
+    MEMORY: ("NodeHasSufficientMemory", "NodeHasInsufficientMemory"),
+    DISK: ("NodeHasNoDiskPressure", "NodeHasDiskPressure"),
+    PIDS: ("NodeHasSufficientPID", "NodeHasInsufficientPID"),
+    READY: ("NodeNotReady", "NodeReady"),
+}
 #: images that are listed, the largest first
 IMAGES_MAX = 50
 
@@ -140,6 +147,23 @@ def patch_of(old: Json, new: Json) -> Json | None:
     if any(there.get(c["type"]) != _lasting(c) for c in new["conditions"]):
         found["conditions"] = new["conditions"]
     return found or None
+
+
+def conditions_told(old: Json, new: Json) -> list[str]:
+    """The reasons of the events when a status becomes another. Of one that is new, all but whether it is Ready."""
+    was, now = _states(old), _states(new)
+    kinds = (MEMORY, DISK, PIDS, *((READY,) if READY in was else ()))
+    return [_EVENTS[kind][now[kind] == "True"] for kind in kinds if kind in now and was.get(kind) != now[kind]]
+
+
+def _states(status: Json) -> dict[str, str]:
+    return {c["type"]: c["status"] for c in status.get("conditions") or ()}
+
+
+def cordon_told(old: Json, new: Json) -> list[str]:
+    """The reason of the event when a node (the object) is cordoned or no longer."""
+    was, now = ((node.get("spec") or {}).get("unschedulable", False) for node in (old, new))
+    return [] if was == now else ["NodeNotSchedulable" if now else "NodeSchedulable"]
 
 
 def _lasting(condition: Json) -> Json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 
 from netlab.api import Json
@@ -17,7 +17,7 @@ from netlab.client.backoff import Backoff
 from netlab.client.resources import Resource
 from netlab.client.rest import STRATEGIC_MERGE_PATCH, ApiError, ApiUnavailable, RestClient
 from netlab.kubelet.needs import Clock, Says
-from netlab.kubelet.node import READY, Machine, Moment, fresh, labels, patch_of, status
+from netlab.kubelet.node import Machine, Moment, conditions_told, cordon_told, fresh, labels, patch_of, status
 
 log = logging.getLogger("kubelet")
 
@@ -47,7 +47,12 @@ class Registration:
         await self._persist(self._register)
         self.registered.set()
         self._says(self.node, "Starting", "Starting kubelet.")
+        self._tell([*conditions_told({}, self.node["status"]), *cordon_told({}, self.node)])
         await first(self._statuses(), self._leases())
+
+    def _tell(self, reasons: Iterable[str]) -> None:
+        for reason in reasons:
+            self._says(self.node, reason, f"Node {self.machine.name} status is now: {reason}")
 
     async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
         """Until the API takes it."""
@@ -109,16 +114,16 @@ class Registration:
         elif "conditions" not in patch:
             patch["conditions"] = new["conditions"]
         path = NODES.path(None, self.machine.name, "status")
-        was = _ready(old)
         self.node = await self._client.patch(path, {"status": patch}, kind=STRATEGIC_MERGE_PATCH)
         self._written, self._unheard = self._clock.now(), False
-        if was is not None and _ready(self.node["status"]) != was:
-            now = "Ready" if _ready(self.node["status"]) else "NotReady"
-            self._says(self.node, f"Node{now}", f"Node {self.machine.name} status is now: Node{now}")
+        if self.registered.is_set():
+            self._tell(conditions_told(old, self.node["status"]))
 
     def seen(self, node: Json) -> None:
         """The object as somebody has left it: what others did to the status is made good at the next look."""
-        self.node = node
+        old, self.node = self.node, node
+        if self.registered.is_set():
+            self._tell(cordon_told(old, node))
 
     # -- the Lease
 
@@ -157,8 +162,3 @@ class Registration:
                 raise
             self._lease = await self._client.get(LEASES.path(LEASE_NAMESPACE, name))
             await self._renew()
-
-
-def _ready(state: Json) -> bool | None:
-    found = next((c for c in state.get("conditions") or () if c["type"] == READY), None)
-    return None if found is None else found["status"] == "True"

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-import pty
 import re
-import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
-import termios
 import threading
 import time
 import urllib.request
@@ -26,6 +21,7 @@ import pytest
 from clients import kubectls
 from patience import patience
 from streamworld import StreamWorld
+from terminals import Terminal
 
 from netlab.kernel import netns
 
@@ -85,57 +81,9 @@ def test_exec_has_streams_and_an_exit_status(world: StreamWorld, kubectl: Path) 
     assert wrong.returncode == 1 and b"container x is not valid for pod web" in wrong.stderr
 
 
-class Terminal:
-    """A command at a terminal of its own. Use as a context manager."""
-
-    def __init__(self, world: StreamWorld, argv: list[str | Path], *, rows: int, columns: int) -> None:
-        self._ours, theirs = pty.openpty()
-        self.resize(rows, columns)
-        self._process = subprocess.Popen(
-            argv, env={**environment(world), "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs,
-            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )  # fmt: skip
-        os.close(theirs)
-        self.said = b""
-
-    def __enter__(self) -> Terminal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        os.close(self._ours)
-
-    def resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def type(self, text: str) -> None:
-        os.write(self._ours, text.encode())
-
-    def until(self, pattern: bytes) -> bytes:
-        """Wait until it has been said."""
-        deadline = time.monotonic() + patience(60)
-        while (found := re.search(pattern, self.said)) is None:
-            left = deadline - time.monotonic()
-            assert left > 0 and select.select([self._ours], [], [], left)[0], self.said
-            try:
-                self.said += os.read(self._ours, 65536)
-            except OSError:  # nobody has it open any more
-                assert re.search(pattern, self.said), self.said
-        self.said = self.said[found.end() :]
-        return found[0]
-
-    def wait(self) -> int:
-        """Read what is still said; the exit status."""
-        with contextlib.suppress(OSError):
-            while select.select([self._ours], [], [], patience(60))[0] and (more := os.read(self._ours, 65536)):
-                self.said += more
-        return self._process.wait(patience(60))
-
-
 def test_exec_at_a_terminal_of_changing_size(world: StreamWorld, kubectl: Path) -> None:
     argv: list[str | Path] = [kubectl, "exec", "-it", "web", "--", "sh"]
-    with Terminal(world, argv, rows=33, columns=91) as terminal:
+    with Terminal(argv, environment(world), rows=33, columns=91) as terminal:
         terminal.until(rb"# ")
         # a size is on its way: the shell is asked until it has come
         terminal.type("until stty size 2>&1 | grep '33 91'; do :; done; tty\n")
@@ -171,11 +119,20 @@ def test_attach_and_its_input(world: StreamWorld, kubectl: Path) -> None:
         assert b"err one" in process.stderr.read()
 
 
+def test_what_has_ended_is_not_joined(world: StreamWorld) -> None:
+    container = world.pod("over", "exit 3")
+    until(lambda: world.runtime.status(container).state == "exited", "it does not end")
+    joined = run(world, kubectls()[0], "attach", "over", check=False)
+    assert joined.returncode == 1 and b"container c not found in pod over_default" in joined.stderr
+    ran = run(world, kubectls()[0], "exec", "over", "--", "true", check=False)
+    assert ran.returncode == 1 and b'container not found ("c")' in ran.stderr
+
+
 def test_attach_to_a_terminal(world: StreamWorld, kubectl: Path) -> None:
     name = f"tty-{kubectl.name.replace('.', '-')}"
     world.pod(name, "exec sh", stdin=True, tty=True)
     argv: list[str | Path] = [kubectl, "attach", "-it", name]
-    with Terminal(world, argv, rows=31, columns=88) as terminal:
+    with Terminal(argv, environment(world), rows=31, columns=88) as terminal:
         terminal.type("until stty size 2>&1 | grep '31 88'; do :; done; echo is-$?\n")
         terminal.until(rb"is-0\r\n")
         terminal.type("exit\n")

@@ -8,6 +8,7 @@ Source: kubernetes pkg/kubelet/server (paths, parameters, texts).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,12 +19,14 @@ from aiohttp import web
 
 from netlab.api import Json, times
 from netlab.base import upgrades
+from netlab.base.aio import in_thread
 from netlab.base.errors import MachineError, NetlabError
 from netlab.kubelet import logs
 from netlab.kubelet.serving import Pods, channels, forward, remote, stats
 from netlab.kubelet.serving.access import Access, asks, who
 from netlab.kubelet.serving.remote import Asked, Remote
 from netlab.kubelet.serving.sessions import Messages, Session, Tcp
+from netlab.runtime.containers import NoContainer
 from netlab.runtime.execs import AtTerminal, NotStarted, Piped
 from netlab.runtime.streams import Unattachable, attach, dial
 
@@ -147,13 +150,15 @@ class Server:
             raise Refused(404, "pod does not exist")
         return pod
 
-    def _running(self, request: web.Request) -> str:
+    async def _running(self, request: web.Request, otherwise: str) -> str:
+        """The runtime's name of a container, which runs. otherwise: what is said if it does not."""
         self._pod(request)
         found = request.match_info
         name = self._pods.container_id(found["namespace"], found["pod"], found["container"])
-        if name is None:
-            raise Refused(500, f'container not found ("{found["container"]}")')
-        return name
+        with contextlib.suppress(NoContainer):
+            if name is not None and (await in_thread(self._pods.runtime.status, name)).state == "running":
+                return name
+        raise Refused(500, otherwise)
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         found = request.match_info
@@ -182,7 +187,8 @@ class Server:
     # -- streams
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
-        name, asked = self._running(request), _asked(request)
+        absent = f'container not found ("{request.match_info["container"]}")'
+        name, asked = await self._running(request, absent), _asked(request)
         argv = request.query.getall("command", [])
         if not argv:
             raise Refused(400, "you must specify at least one command")
@@ -199,7 +205,8 @@ class Server:
         return await self._streamed(request, asked, work)
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
-        name, asked = self._running(request), _asked(request)
+        absent = "container {container} not found in pod {pod}_{namespace}".format_map(request.match_info)
+        name, asked = await self._running(request, absent), _asked(request)
 
         async def work(client: Remote) -> Json:
             try:

@@ -127,6 +127,18 @@ def test_a_node_is_lost_its_pods_go_and_it_comes_back(monkeypatch: Any) -> None:
             return node is not None and not node["spec"].get("taints")
 
         await until(back)
+        await w.client.delete(NODES.path("", "n"))
+
+        async def said() -> Any:
+            events = (await w.client.list(EVENTS.path("default")))["items"]
+            found = {e["reason"]: e["message"] for e in events if e["involvedObject"]["kind"] == "Node"}
+            return found if "RemovingNode" in found else None
+
+        assert await until(said) == {
+            "RegisteredNode": "Node n event: Registered Node n in Controller",
+            "NodeNotReady": "Node n status is now: NodeNotReady",
+            "RemovingNode": "Node n event: Removing Node n from Controller",
+        }
 
     in_world(test, (Turned,))
 

@@ -15,7 +15,7 @@ from netlab.kubelet.admitting import refusal
 from netlab.kubelet.evicting import Amount, Pressure, Use, thresholds, unwelcome, victim, words
 from netlab.kubelet.imaging import Images, NoImage
 from netlab.kubelet.needs import Clock
-from netlab.kubelet.node import Machine, Moment, fresh, patch_of, status
+from netlab.kubelet.node import Machine, Moment, conditions_told, cordon_told, fresh, patch_of, status
 from netlab.kubelet.static import Manifests, mirror_of, static_pod
 from netlab.runtime.images import build, catalogue
 from netlab.runtime.images.reference import Reference
@@ -52,6 +52,18 @@ def test_only_what_changes_is_written_and_keeps_its_time() -> None:
     assert [c["reason"] for c in pressed["conditions"]][1] == "KubeletHasDiskPressure"
     shown = status(MACHINE, Moment(images=[(("a:1",), 5), (("b:1",), 9)]), NOW, old=old)
     assert [i["names"] for i in shown["images"]] == [["b:1"], ["a:1"]]
+
+
+def test_what_is_said_when_a_node_changes() -> None:
+    good = status(MACHINE, Moment(), NOW, old={})
+    fine = ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"]
+    assert conditions_told({}, good) == fine and conditions_told(good, good) == []
+    bad = status(MACHINE, Moment(network="none", pressures=frozenset({"DiskPressure"})), NOW, old=good)
+    assert conditions_told(good, bad) == ["NodeHasDiskPressure", "NodeNotReady"]
+    assert conditions_told(bad, good) == ["NodeHasNoDiskPressure", "NodeReady"]
+    cordoned = {"spec": {"unschedulable": True}}
+    assert cordon_told({}, cordoned) == ["NodeNotSchedulable"] and cordon_told(cordoned, cordoned) == []
+    assert cordon_told(cordoned, {"spec": {}}) == ["NodeSchedulable"]
 
 
 NODE: dict[str, Any] = {
