@@ -26,7 +26,7 @@ from netlab.model import Bridge, HostState
 LAN, LAN6 = IPv4Network("10.168.0.0/24"), IPv6Network("fd00:10:168::/64")
 SWITCH = "lan"
 #: Services, and those of them that have an address by their place: the API server and the name server
-SERVICES = IPv4Network("10.96.0.0/12")
+SERVICES, SERVICES6 = IPv4Network("10.96.0.0/12"), IPv6Network("fd00:10:96::/112")
 DNS_IP = SERVICES[10]
 #: in a node: where it listens, and where its files are
 API_PORT = 6443
@@ -158,6 +158,11 @@ def families(asked: Options) -> tuple[Network, ...]:
     return (LAN, LAN6) if asked.ipv6 else (LAN,)
 
 
+def services(asked: Options) -> tuple[Network, ...]:
+    """The ranges of cluster addresses."""
+    return (SERVICES, SERVICES6) if asked.ipv6 else (SERVICES,)
+
+
 def _node(asked: Options, places: Places, name: str, number: int) -> Node:
     disk = places.disk / name
     addresses = tuple(_interface(network, 2 + number) for network in families(asked))
@@ -277,10 +282,10 @@ def table(
 def _control_plane(cluster: Cluster, node: Node, netlab: Sequence[str]) -> list[dict[str, Any]]:
     asked = cluster.options
     ips = [str(ip) for ip in node.ips]
-    pods = ",".join(map(str, networks.pods(asked)))
+    pods, addresses = (",".join(map(str, found)) for found in (networks.pods(asked), services(asked)))
     argv = [
         *netlab, "server", "--data-dir", SERVER_DATA, "--bind", ips[0], "--port", str(API_PORT), "--store", asked.store,
-        "--service-cluster-ip-range", str(SERVICES), "--cluster-cidr", pods, "--tls-san", node.name,
+        "--service-cluster-ip-range", addresses, "--cluster-cidr", pods, "--tls-san", node.name,
         *(word for ip in ips for word in ("--tls-san", ip)),
     ]  # fmt: skip
     server = {
