@@ -115,6 +115,11 @@ class Cluster:
         return self.node(CONTROL_PLANE)
 
     @property
+    def gateways(self) -> tuple[Address, ...]:
+        """The addresses of the switch: who asks from there asks from outside."""
+        return tuple(network[1] for network in families(self.options))
+
+    @property
     def server(self) -> str:
         """The API server's URL, as nodes and pods know it."""
         return f"https://{self.control_plane.ips[0]}:{API_PORT}"
