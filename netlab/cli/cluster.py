@@ -213,9 +213,11 @@ def _words(node: NodeStatus) -> list[output.Styled]:
 )
 @_named
 @click.option("--only", "kinds", multiple=True, type=click.Choice(KINDS), help="Not all of the matrix.")
+@click.option("--within", type=click.FloatRange(0), metavar="S", default=30, show_default=True,
+              help="Seconds in which everything has to work: rules follow pods a little later.")  # fmt: skip
 @output.json_option
 @click.pass_context
-def check(ctx: click.Context, name: str | None, kinds: tuple[str, ...], as_json: bool) -> None:
+def check(ctx: click.Context, name: str | None, kinds: tuple[str, ...], within: float, as_json: bool) -> None:
     """Send packets between pods, nodes, Services and the world outside, by every way that should work.
 
     For that it makes a pod on every node, and takes them away again. Its exit status is 1 if something does not work.
@@ -224,7 +226,7 @@ def check(ctx: click.Context, name: str | None, kinds: tuple[str, ...], as_json:
 
     named = _name(name)
     with output.progress(f"cluster {named}", None) as bar:
-        results = checked(_engine(), named, kinds or KINDS, progress=_told(bar))
+        results = checked(_engine(), named, kinds or KINDS, within=within, progress=_told(bar))
     failed = [result for result in results if result.failure]
     if as_json:
         output.emit_json([

@@ -144,7 +144,9 @@ def objects(nodes: Sequence[str]) -> list[Json]:
 
 
 def _pod(name: str, node: str, labels: Mapping[str, str]) -> Json:
-    container = {"name": "web", "image": "busybox", "command": ["sh", "-c", _SERVER]}
+    # who is Ready answers: nothing is asked before
+    ready = {"httpGet": {"path": "/cgi-bin/who", "port": POD_PORT}, "periodSeconds": 1}
+    container = {"name": "web", "image": "busybox", "command": ["sh", "-c", _SERVER], "readinessProbe": ready}
     spec = {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [container]}
     return {"apiVersion": "v1", "kind": "Pod", "spec": spec,
             "metadata": {"name": name, "namespace": NAMESPACE, "labels": dict(labels)}}  # fmt: skip

@@ -23,24 +23,30 @@ from netlab.daemons.podnetwork import netns_of
 if TYPE_CHECKING:
     from netlab.client.rest import RestClient
 
-#: seconds that pods have to run and to be gone, and that all probes have to pass
-PODS_LIMIT, PROBES_LIMIT = 60.0, 30.0
+#: seconds that pods have to run, and to be gone
+PODS_LIMIT = 60.0
 #: in a node: what its kubelet has wired
 _NETWORKS = "/var/lib/kubelet"
 
 
-def check(engine: Engine, name: str, kinds: Collection[str], *, progress: Progress) -> list[Seen]:
-    """Every probe of these kinds, and how it ended. InputError, MachineError, NetlabError."""
+def check(
+    engine: Engine, name: str, kinds: Collection[str], *, within: float, progress: Progress
+) -> list[Seen]:  # fmt: skip
+    """Every probe of these kinds, and how it ended. within: seconds that they have to pass, once the pods run.
+
+    InputError, MachineError, NetlabError.
+    """
     engine.machine.require_root()
     cluster, inits = engine.cluster(name), engine.inits(name)
     if not inits:
         raise MachineError(f"no node of cluster {name} is on", hint=f"netlab cluster up {name}")
-    return asyncio.run(_checked(engine, cluster, inits, kinds, progress))
+    return asyncio.run(_checked(engine, cluster, inits, kinds, patience(within), progress))
 
 
 async def _checked(
-    engine: Engine, cluster: Cluster, inits: Mapping[str, Process], kinds: Collection[str], progress: Progress
-) -> list[Seen]:
+    engine: Engine, cluster: Cluster, inits: Mapping[str, Process], kinds: Collection[str], limit: float,
+    progress: Progress,
+) -> list[Seen]:  # fmt: skip
     async with api_client(cluster.kubeconfig) as client:
         try:
             for obj in matrix.objects(list(inits)):
@@ -48,7 +54,7 @@ async def _checked(
             found = await _pods(client, len(inits) + 1, len(plan.families(cluster.options)), progress)
             world = await _world(client, cluster, inits, found)
             probes = [probe for probe in matrix.probes(world) if probe.kind in kinds]
-            return await seen(probes, engine.machine.probes(), limit=patience(PROBES_LIMIT), progress=progress)
+            return await seen(probes, engine.machine.probes(), limit=limit, progress=progress)
         finally:
             await _remove(client, progress)
 
