@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import ipaddress
 import random
+from collections.abc import Sequence
 
 from netlab.api import Json, status
 from netlab.api.fielderrors import invalid
 from netlab.apiserver.admission import Attributes, Plugin
 from netlab.apiserver.exposed import give_back, needs_health_port, needs_node_ports
+from netlab.apiserver.families import HEADLESS, family_of, settle
 from netlab.apiserver.lister import Lister
+from netlab.base.addresses import Network
 
 #: node ports that are given out
 PORT_FIRST, PORT_LAST = 30000, 32767
 #: random tries before the range is walked through
 TRIES = 64
 
-_HEADLESS = "None"
 _ADDRESSES = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 
 
 class ServiceAllocation(Plugin):
-    """services: their cache; cidr: of cluster addresses."""
+    """services: their cache; ranges: of cluster addresses, one of each family, that of most Services first."""
 
-    def __init__(self, services: Lister, cidr: str) -> None:
+    def __init__(self, services: Lister, ranges: Sequence[Network]) -> None:
         self.services = services
-        self.network = ipaddress.ip_network(cidr)
+        self.ranges = {f"IPv{network.version}": network for network in ranges}
         self._held: set[str | int] = set()
         self._random = random.Random()
 
@@ -40,42 +42,61 @@ class ServiceAllocation(Plugin):
         return used
 
     async def mutate(self, a: Attributes) -> None:
-        """An update that leaves out what was given keeps it."""
-        if a.group_kind != ("", "Service") or a.obj is None or a.old is None or a.subresource:
+        """clusterIP and the first of clusterIPs are one; an update that leaves out what was given keeps it."""
+        if a.group_kind != ("", "Service") or a.obj is None or a.subresource:
             return
-        spec, was = a.obj["spec"], a.old.get("spec") or {}
-        give_back(spec, was)
+        spec, was = a.obj["spec"], (a.old or {}).get("spec") or {}
+        if a.old is not None:
+            give_back(spec, was)
         if "ExternalName" in (spec.get("type"), was.get("type")):
-            if spec.get("type") == "ExternalName" and spec.get("clusterIP") == was.get("clusterIP"):
+            if a.old and spec.get("type") == "ExternalName" and spec.get("clusterIP") == was.get("clusterIP"):
                 for name in _ADDRESSES:  # what the server gave it takes back
                     spec.pop(name, None)
-            return
-        if not spec.get("clusterIP") and not spec.get("clusterIPs") and was.get("clusterIP"):
-            spec["clusterIP"], spec["clusterIPs"] = was["clusterIP"], was.get("clusterIPs", [was["clusterIP"]])
+        elif not spec.get("clusterIP") and not spec.get("clusterIPs") and was.get("clusterIP"):
+            spec["clusterIP"] = was["clusterIP"]
+        address, before = spec.get("clusterIP"), was.get("clusterIPs")
+        if address and not spec.get("clusterIPs"):
+            spec["clusterIPs"] = list(before) if before and address == was.get("clusterIP") else [address]
+        elif before and spec.get("clusterIPs") == before and address != was.get("clusterIP"):
+            # of a client that knows the one field alone
+            spec["clusterIPs"] = [address, *before[1:]] if address else []
 
     async def validate(self, a: Attributes) -> None:
         """Give addresses and ports to what was found good: nothing is held for what is refused."""
         if a.group_kind != ("", "Service") or a.obj is None or a.subresource:
             return
-        spec = a.obj["spec"]
-        was = (a.old or {}).get("spec") or {}
+        held = set(self._held)
+        try:
+            self._give(a, a.obj["spec"], (a.old or {}).get("spec"), a.obj["metadata"]["name"])
+        except status.ApiError:
+            self._held = held
+            raise
+
+    def _give(self, a: Attributes, spec: Json, was: Json | None, name: str) -> None:
         if spec.get("type") == "ExternalName":
-            for name in _ADDRESSES:
-                spec.pop(name, None)
+            for field in _ADDRESSES:
+                spec.pop(field, None)
             return
+        before = was if was and was.get("type") != "ExternalName" else None
+        wrong = settle(spec, before, tuple(self.ranges))
+        if wrong:
+            raise status.invalid("Service", "", name, wrong)
         used = self._used()
-        name = a.obj["metadata"]["name"]
-        if not spec.get("clusterIP"):
-            spec["clusterIP"] = self._address(used)
-            self._hold(a, spec["clusterIP"])
-        elif spec["clusterIP"] not in (_HEADLESS, was.get("clusterIP")):
-            self._claim(a, spec["clusterIP"], used, name)
-        spec["clusterIPs"] = spec.get("clusterIPs") or [spec["clusterIP"]]
-        if spec["clusterIPs"][0] != spec["clusterIP"]:
-            spec["clusterIPs"] = [spec["clusterIP"]]
-        spec.setdefault("ipFamilies", ["IPv6" if ":" in spec["clusterIP"] else "IPv4"])
-        spec.setdefault("ipFamilyPolicy", "SingleStack")
-        self._ports(a, spec, was, used, name)
+        if spec.get("clusterIP") != HEADLESS:
+            self._addresses(a, spec, (before or {}).get("clusterIPs") or (), used, name)
+        self._ports(a, spec, before or {}, used, name)
+
+    def _addresses(self, a: Attributes, spec: Json, before: Sequence[str], used: set[str | int], name: str) -> None:
+        """One address of each family: those that it has, those that it asks for, others of our choice."""
+        given = list(spec.get("clusterIPs") or ())
+        for address in given:
+            if address not in before:
+                self._claim(a, address, given, used, name)
+        for family in spec["ipFamilies"][len(given) :]:
+            address = self._address(self.ranges[family], used)
+            self._hold(a, address)
+            given.append(address)
+        spec["clusterIP"], spec["clusterIPs"] = given[0], given
 
     def _ports(self, a: Attributes, spec: Json, was: Json, used: set[str | int], name: str) -> None:
         before = {
@@ -111,26 +132,26 @@ class ServiceAllocation(Plugin):
         self._hold(a, number)
         used.add(number)
 
-    def _claim(self, a: Attributes, ip: str, used: set[str | int], name: str) -> None:
-        why = ""
-        if ipaddress.ip_address(ip) not in self.network:
+    def _claim(self, a: Attributes, ip: str, given: Sequence[str], used: set[str | int], name: str) -> None:
+        why, network = "", self.ranges[family_of(ip)]
+        if ipaddress.ip_address(ip) not in network:
             why = (
                 f"failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs "
             )
-            why += f"is {self.network}"
+            why += f"is {network}"
         elif ip in used:
             why = f"failed to allocate IP {ip}: provided IP is already allocated"
         if why:
-            raise status.invalid("Service", "", name, [invalid("spec.clusterIPs", [ip], why)])
+            raise status.invalid("Service", "", name, [invalid("spec.clusterIPs", list(given), why)])
         self._hold(a, ip)
 
-    def _address(self, used: set[str | int]) -> str:
-        size = self.network.num_addresses - 2
+    def _address(self, network: Network, used: set[str | int]) -> str:
+        size = network.num_addresses - 2
         for _ in range(TRIES):
-            ip = str(self.network[1 + self._random.randrange(size)])
+            ip = str(network[1 + self._random.randrange(size)])
             if ip not in used:
                 return ip
-        for host in self.network.hosts():
+        for host in network.hosts():
             if str(host) not in used:
                 return str(host)
         raise status.internal("failed to allocate a serviceIP: range is full")
@@ -163,13 +184,13 @@ class ServiceAllocation(Plugin):
 
     async def undo(self, a: Attributes) -> None:
         """The write was not made."""
-        if a.group_kind == ("", "Service") and a.obj is not None and a.operation == "CREATE":
-            self._held -= _given(a.obj)
+        if a.group_kind == ("", "Service") and a.obj is not None and not a.subresource:
+            self._held -= _given(a.obj) - _given(a.old or {})
 
 
 def _given(obj: Json) -> set[str | int]:
     """The addresses and node ports that a Service has."""
     spec = obj.get("spec") or {}
-    addresses: set[str | int] = {ip for ip in spec.get("clusterIPs") or () if ip != _HEADLESS}
+    addresses: set[str | int] = {ip for ip in spec.get("clusterIPs") or () if ip != HEADLESS}
     numbers = {p.get("nodePort") for p in spec.get("ports") or ()} | {spec.get("healthCheckNodePort")}
     return addresses | {number for number in numbers if number}

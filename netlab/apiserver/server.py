@@ -6,13 +6,13 @@ limits ─▶ request info ─▶ authentication ─▶ audit ─▶ impersonati
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import ssl
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -46,6 +46,7 @@ from netlab.apiserver.subresources import Subresources
 from netlab.apiserver.tokens import Tokens
 from netlab.apiserver.usages import Usages
 from netlab.apiserver.webhooks.caller import Caller
+from netlab.base.addresses import Network
 from netlab.store.protocol import Store, StoreError
 
 log = logging.getLogger("apiserver")
@@ -57,18 +58,20 @@ REQUEST_SECONDS = 60.0
 INFLIGHT_MAX = 600 + 64 * 50
 #: seconds that an idle connection is kept
 KEEPALIVE = 120.0
+#: of Services, where nothing else is said
+SERVICES = IPv4Network("10.96.0.0/12")
 _STREAMS = ("log", "exec", "attach", "portforward", "proxy")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """issuer: of tokens, and their audience; address: `host:port` for clients; service_ip: of the Service
-    `kubernetes`, the first of service_range; endpoints: addresses of this server; secure: whether there is TLS."""
+    `kubernetes`, the first of service_ranges; endpoints: addresses of this server; secure: whether there is TLS."""
 
     issuer: str
     address: str
     token_key: bytes
-    service_range: str = "10.96.0.0/12"
+    service_ranges: tuple[Network, ...] = (SERVICES,)
     endpoints: Sequence[str] = ("127.0.0.1",)
     port: int = 6443
     static: dict[str, User] = field(default_factory=dict)
@@ -96,7 +99,7 @@ class ApiServer:
             self.rbac,
             self.ctx.registry,
             self.caller,
-            service_range=settings.service_range,
+            service_ranges=settings.service_ranges,
             accounts_required=settings.accounts_required,
         )
         self.authorizer = authz.Authorizer(self.rbac, Nodes(store))
@@ -138,7 +141,7 @@ class ApiServer:
     async def start(self) -> None:
         """Prepare the store, fill the caches. StoreError."""
         self.ctx.admission = self.chain.admission
-        first = str(next(ipaddress.ip_network(self.settings.service_range).hosts()))
+        first = str(next(self.settings.service_ranges[0].hosts()))
         await bootstrap.prepare(self.ctx, service_ip=first, addresses=self.settings.endpoints, port=self.settings.port)
         await asyncio.gather(*(lister.start() for lister in self._listers))
         await self.definitions.start()

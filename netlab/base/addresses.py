@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_network
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
@@ -43,3 +43,11 @@ def default_network(version: int) -> Network:
 def inside(inner: Network, outer: Network) -> bool:
     """Whether `inner` is a part of `outer` or all of it; networks of two families never are."""
     return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # the same family
+
+
+def networks_of_families(text: str) -> tuple[Network, ...]:
+    """Of `10.244.0.0/16,fd00:10:244::/56`: at most one network of each family, in the order given. ValueError."""
+    found = tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    if len({network.version for network in found}) < len(found):
+        raise ValueError(f"{text}: expected one prefix, or one of each family")
+    return found

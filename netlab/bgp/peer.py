@@ -122,8 +122,10 @@ class Connection(asyncio.Protocol):
                     self._close()
                 case s.Opened():
                     self.peer.opened(self)
-                case s.Up(agreed):
+                case s.Up(agreed) if self.session.state is State.ESTABLISHED:
                     self.peer.up(self, agreed)
+                case s.Up():
+                    pass  # it has lost a collision in between
                 case s.Down():
                     self.peer.down(self, outcome)
         self._watch()
@@ -332,8 +334,8 @@ class Peer:
     def opened(self, connection: Connection) -> None:
         """Two connections in OpenConfirm: the one that the higher identifier began goes on (RFC 4271 section 6.8)."""
         other = self.incoming if connection is self.outgoing else self.outgoing
-        if other is None:
-            return
+        if other is None or connection.session.agreed is None:
+            return  # alone, or over already: what came with the OPEN has ended it
         if other.session.state is State.ESTABLISHED:
             if self.restartable:
                 self._replaced(other)
@@ -345,7 +347,6 @@ class Peer:
         if other.session.state is not State.OPEN_CONFIRM:
             return
         theirs = connection.session.agreed
-        assert theirs is not None
         ours_higher = (int(self.speaker.config.router_id), self.speaker.config.asn) > (
             int(theirs.router_id),
             self.config.asn,

@@ -35,7 +35,8 @@ _OPTIONS = (
     click.option("--token-auth-file", type=PATH, metavar="FILE", help='Static tokens: token,user,uid,"groups" a line.'),
     click.option("--audit-log-path", type=PATH, metavar="FILE", help="Write who asked for what here."),
     click.option(
-        "--service-cluster-ip-range", metavar="CIDR", default="10.96.0.0/12", show_default=True, help="Services."
+        "--service-cluster-ip-range", metavar="CIDR,…", default="10.96.0.0/12", show_default=True,
+        help="Addresses of Services, of one family or of both; that of most Services first.",
     ),
     click.option("--tls-san", multiple=True, metavar="NAME|ADDRESS", help="More names of the server's certificate."),
     click.option(
@@ -55,18 +56,25 @@ def options_of(given: dict[str, Any]) -> Options:
     """What was given by `server_options`. UsageError."""
     import ipaddress
 
-    for name, parse in (("bind", ipaddress.ip_address), ("service_cluster_ip_range", ipaddress.ip_network)):
-        try:
-            parse(given[name])
-        except ValueError as e:
-            raise click.UsageError(f"--{name.replace('_', '-')}: {e}") from e
+    from netlab.base.addresses import networks_of_families
+
+    try:
+        ipaddress.ip_address(given["bind"])
+    except ValueError as e:
+        raise click.UsageError(f"--bind: {e}") from e
+    try:
+        ranges = networks_of_families(given["service_cluster_ip_range"])
+    except ValueError as e:
+        raise click.UsageError(f"--service-cluster-ip-range: {e}") from e
+    if not ranges:
+        raise click.UsageError("--service-cluster-ip-range: expected at least one prefix")
     from netlab.daemons.apiserver import Options
 
     return Options(
         data_dir=given["data_dir"], store=given["store"], bind=given["bind"], port=given["port"],
         etcd=tuple(u.strip() for u in given["etcd_servers"].split(",") if u.strip()),
         kubeconfig=given["kubeconfig"], token_file=given["token_auth_file"], audit_log=given["audit_log_path"],
-        service_range=given["service_cluster_ip_range"], names=tuple(given["tls_san"]),
+        service_ranges=ranges, names=tuple(given["tls_san"]),
         anonymous=given["anonymous_auth"],
     )  # fmt: skip
 

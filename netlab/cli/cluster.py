@@ -15,10 +15,13 @@ from netlab.cli import output
 if TYPE_CHECKING:
     from netlab.cluster.engine import Engine, NodeStatus
     from netlab.cluster.machine import Progress
+    from netlab.cluster.probing import Seen
 
 PATH = click.Path(path_type=Path, file_okay=False)
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: rows of the matrix (`netlab.cluster.matrix.KINDS`, which takes longer to import than help should)
+KINDS = ("pod-pod", "pod-node", "pod-Service", "node-Service", "outside-NodePort", "hairpin", "DNS", "MTU")
 #: what a cluster is called that is given no name
 DEFAULT = "k8s"
 
@@ -199,6 +202,53 @@ def _words(node: NodeStatus) -> list[output.Styled]:
     said = _status(node)
     power = output.Styled("on", "green") if node.on else output.Styled("off", "red")
     return [power, output.Styled("Ready", "green") if said["ready"] else output.Styled(f"it {said['why']}", "red")]
+
+
+@cluster.command(
+    epilog=output.examples(
+        "netlab cluster check",
+        "netlab cluster check blue --only DNS --only hairpin",
+        "netlab cluster check --json",
+    )
+)
+@_named
+@click.option("--only", "kinds", multiple=True, type=click.Choice(KINDS), help="Not all of the matrix.")
+@click.option("--within", type=click.FloatRange(0), metavar="S", default=30, show_default=True,
+              help="Seconds in which everything has to work: rules follow pods a little later.")  # fmt: skip
+@output.json_option
+@click.pass_context
+def check(ctx: click.Context, name: str | None, kinds: tuple[str, ...], within: float, as_json: bool) -> None:
+    """Send packets between pods, nodes, Services and the world outside, by every way that should work.
+
+    For that it makes a pod on every node, and takes them away again. Its exit status is 1 if something does not work.
+    """
+    from netlab.daemons.clustercheck import check as checked
+
+    named = _name(name)
+    with output.progress(f"cluster {named}", None) as bar:
+        results = checked(_engine(), named, kinds or KINDS, within=within, progress=_told(bar))
+    failed = [result for result in results if result.failure]
+    if as_json:
+        output.emit_json([
+            {"kind": r.probe.kind, "family": r.probe.family, "from": r.probe.source.name, "to": r.probe.to,
+             "outcome": "failed" if r.failure else "passed", "detail": r.failure}
+            for r in results
+        ])  # fmt: skip
+    else:
+        families = sorted({r.probe.family for r in results})
+        rows = [(kind, *(_counted(results, kind, family) for family in families)) for kind in kinds or KINDS]
+        output.table(("", *(f"IPv{family}" for family in families)), rows)
+        for r in failed:
+            click.echo(f"{r.probe.kind} IPv{r.probe.family}: {r.probe.source.name} → {r.probe.to}: {r.failure}")
+    ctx.exit(1 if failed else 0)
+
+
+def _counted(results: list[Seen], kind: str, family: int) -> object:
+    those = [r for r in results if (r.probe.kind, r.probe.family) == (kind, family)]
+    bad = sum(bool(r.failure) for r in those)
+    if bad:
+        return output.Styled(f"{bad} of {len(those)} failed", "red")
+    return output.Styled(f"{len(those)} passed", "green") if those else None
 
 
 @cluster.command(

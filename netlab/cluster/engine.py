@@ -372,6 +372,12 @@ class Engine:
 
     # -- looking
 
+    def inits(self, name: str) -> dict[str, Process]:
+        """The nodes that are on, each with its first process. InputError if the cluster is not up."""
+        cluster, journal = self.cluster(name), self.journal(name)
+        found = {node.name: self._init(journal, node) for node in cluster.nodes}
+        return {node: init for node, init in found.items() if init is not None}
+
     def status(self, name: str) -> list[NodeStatus]:
         """Every node, as it is now."""
         cluster, journal = self.cluster(name), self.journal(name)

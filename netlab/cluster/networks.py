@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from netlab.cluster.options import Options
+from netlab.overlay.backends import udp, vxlan
 
 #: all pods of a cluster, and a node's part of it; the second family's for --ipv6
 PODS, PODS6 = IPv4Network("10.244.0.0/16"), IPv6Network("fd00:10:244::/48")
@@ -38,6 +39,17 @@ class PodNetwork:
 def pods(asked: Options) -> tuple[IPv4Network | IPv6Network, ...]:
     """The prefixes of all pods."""
     return (PODS, PODS6) if asked.ipv6 else (PODS,)
+
+
+def pod_mtu(asked: Options, wire: int = 1500) -> int:
+    """Octets of the longest packet of a pod, on a wire that takes so many."""
+    match asked.network:
+        case "flannel-vxlan":
+            return wire - vxlan.OVERHEAD[6 if asked.ipv6 else 4]
+        case "flannel-udp":
+            return wire - udp.OVERHEAD
+        case _:
+            return wire
 
 
 def flannel_config(asked: Options) -> dict[str, Any]:

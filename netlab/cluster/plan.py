@@ -26,7 +26,7 @@ from netlab.model import Bridge, HostState
 LAN, LAN6 = IPv4Network("10.168.0.0/24"), IPv6Network("fd00:10:168::/64")
 SWITCH = "lan"
 #: Services, and those of them that have an address by their place: the API server and the name server
-SERVICES = IPv4Network("10.96.0.0/12")
+SERVICES, SERVICES6 = IPv4Network("10.96.0.0/12"), IPv6Network("fd00:10:96::/112")
 DNS_IP = SERVICES[10]
 #: in a node: where it listens, and where its files are
 API_PORT = 6443
@@ -115,6 +115,11 @@ class Cluster:
         return self.node(CONTROL_PLANE)
 
     @property
+    def gateways(self) -> tuple[Address, ...]:
+        """The addresses of the switch: who asks from there asks from outside."""
+        return tuple(network[1] for network in families(self.options))
+
+    @property
     def server(self) -> str:
         """The API server's URL, as nodes and pods know it."""
         return f"https://{self.control_plane.ips[0]}:{API_PORT}"
@@ -156,6 +161,11 @@ def cgroup(name: str) -> str:
 def families(asked: Options) -> tuple[Network, ...]:
     """The networks of the wire."""
     return (LAN, LAN6) if asked.ipv6 else (LAN,)
+
+
+def services(asked: Options) -> tuple[Network, ...]:
+    """The ranges of cluster addresses."""
+    return (SERVICES, SERVICES6) if asked.ipv6 else (SERVICES,)
 
 
 def _node(asked: Options, places: Places, name: str, number: int) -> Node:
@@ -277,10 +287,10 @@ def table(
 def _control_plane(cluster: Cluster, node: Node, netlab: Sequence[str]) -> list[dict[str, Any]]:
     asked = cluster.options
     ips = [str(ip) for ip in node.ips]
-    pods = ",".join(map(str, networks.pods(asked)))
+    pods, addresses = (",".join(map(str, found)) for found in (networks.pods(asked), services(asked)))
     argv = [
         *netlab, "server", "--data-dir", SERVER_DATA, "--bind", ips[0], "--port", str(API_PORT), "--store", asked.store,
-        "--service-cluster-ip-range", str(SERVICES), "--cluster-cidr", pods, "--tls-san", node.name,
+        "--service-cluster-ip-range", addresses, "--cluster-cidr", pods, "--tls-san", node.name,
         *(word for ip in ips for word in ("--tls-san", ip)),
     ]  # fmt: skip
     server = {

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from netlab.base.addresses import Network
+from netlab.base.addresses import Network, networks_of_families
 from netlab.base.errors import InputError, Problem
 
 #: the part of a node, by family of the cluster's prefix
@@ -54,18 +54,13 @@ class ClusterRange:
 def cluster_ranges(prefixes: str, lengths: str = "") -> tuple[ClusterRange, ...]:
     """Of `10.244.0.0/16,fd00:10:244::/56`, and `24,64` in the same order if not the usual ones. InputError."""
     problems: list[Problem] = []
-    texts = [text.strip() for text in prefixes.split(",") if text.strip()]
     given = [text.strip() for text in lengths.split(",") if text.strip()]
-    networks: list[Network] = []
-    for text in texts:
-        try:
-            networks.append(ip_network(text))
-        except ValueError as e:
-            problems.append(Problem("--cluster-cidr", str(e), "such as 10.244.0.0/16,fd00:10:244::/56"))
-    versions = [network.version for network in networks]
-    if len(set(versions)) < len(versions):
-        problems.append(Problem("--cluster-cidr", f"{prefixes}: expected one prefix, or one of each family"))
-    if given and len(given) != len(texts):
+    networks: tuple[Network, ...] = ()
+    try:
+        networks = networks_of_families(prefixes)
+    except ValueError as e:
+        problems.append(Problem("--cluster-cidr", str(e), "such as 10.244.0.0/16,fd00:10:244::/56"))
+    if given and len(given) != len([text for text in prefixes.split(",") if text.strip()]):
         problems.append(Problem("--node-cidr-mask-size", f"{lengths}: expected one for each of --cluster-cidr"))
     if problems:
         raise InputError(problems)

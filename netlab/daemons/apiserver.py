@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from netlab.apiserver.authn import static_tokens
 from netlab.apiserver.certs import Authority, token_key
-from netlab.apiserver.server import ApiServer, Settings, runner, tls_context
+from netlab.apiserver.server import SERVICES, ApiServer, Settings, runner, tls_context
+from netlab.base.addresses import Network
 from netlab.base.errors import InputError, MachineError
 from netlab.base.notify import listening, notify
 from netlab.client.kubeconfig import kubeconfig, load
@@ -54,7 +55,7 @@ class Options:
     kubeconfig: Path | None = None
     token_file: Path | None = None
     audit_log: Path | None = None
-    service_range: str = "10.96.0.0/12"
+    service_ranges: tuple[Network, ...] = (SERVICES,)
     names: tuple[str, ...] = ()
     anonymous: bool = True
     controllers: bool = False
@@ -106,7 +107,7 @@ def _addresses(options: Options) -> tuple[list[str], str]:
     any_address = ipaddress.ip_address(options.bind).is_unspecified
     if any_address:
         reachable = "127.0.0.1" if ":" not in options.bind else "::1"
-    first = str(next(ipaddress.ip_network(options.service_range).hosts()))
+    first = str(next(options.service_ranges[0].hosts()))
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
              "localhost", "127.0.0.1", first, reachable, *options.names]  # fmt: skip
     return list(dict.fromkeys(names)), reachable
@@ -158,7 +159,7 @@ async def serve(options: Options) -> Running:
         try:
             server = ApiServer(store, Settings(
                 issuer="https://kubernetes.default.svc.cluster.local", address=f"{host}:{port}",
-                token_key=token_key(pki), service_range=options.service_range, endpoints=(reachable,), port=port,
+                token_key=token_key(pki), service_ranges=options.service_ranges, endpoints=(reachable,), port=port,
                 static=static, anonymous=options.anonymous, audit_log=options.audit_log, authority=authority,
                 accounts_required=options.controllers, kubelet_tls=to_nodes,
             ))  # fmt: skip

@@ -113,15 +113,15 @@ class ClusterMachine(LinuxMachine):
         progress: Progress,
     ) -> None:  # fmt: skip
         async def work() -> None:
-            async with _client(kubeconfig) as client:
+            async with api_client(kubeconfig) as client:
                 await settled(client, objects, nodes, limit=limit, progress=progress)
 
         asyncio.run(work())
 
     def create(self, kubeconfig: Path, objects: Sequence[Mapping[str, Any]]) -> None:
         async def work() -> None:
-            async with _client(kubeconfig) as client:
-                await asyncio.gather(*(_created(client, obj) for obj in objects))
+            async with api_client(kubeconfig) as client:
+                await asyncio.gather(*(created(client, obj) for obj in objects))
 
         asyncio.run(work())
 
@@ -129,7 +129,7 @@ class ClusterMachine(LinuxMachine):
         from netlab.client.rest import ApiError, ApiUnavailable, path
 
         async def work() -> None:
-            async with _client(kubeconfig) as client:
+            async with api_client(kubeconfig) as client:
                 with contextlib.suppress(ApiUnavailable):
                     try:
                         await client.delete(path("v1", "nodes", name=node))
@@ -143,7 +143,7 @@ class ClusterMachine(LinuxMachine):
         from netlab.client.rest import ApiError, ApiUnavailable, path
 
         async def work() -> dict[str, dict[str, Any]]:
-            async with _client(kubeconfig) as client:
+            async with api_client(kubeconfig) as client:
                 try:
                     listed = await client.list(path("v1", "nodes"))
                 except (ApiError, ApiUnavailable):
@@ -154,7 +154,8 @@ class ClusterMachine(LinuxMachine):
 
 
 @contextlib.asynccontextmanager
-async def _client(kubeconfig: Path) -> AsyncIterator[RestClient]:
+async def api_client(kubeconfig: Path) -> AsyncIterator[RestClient]:
+    """The administrator, for as long as the body takes."""
     from netlab.client.kubeconfig import load
     from netlab.client.rest import RestClient
 
@@ -168,8 +169,8 @@ async def _client(kubeconfig: Path) -> AsyncIterator[RestClient]:
 #: where objects of a kind are
 _PLURALS = {
     "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings", "ConfigMap": "configmaps",
-    "EndpointSlice": "endpointslices", "Namespace": "namespaces", "Role": "roles", "RoleBinding": "rolebindings",
-    "Secret": "secrets", "Service": "services",
+    "EndpointSlice": "endpointslices", "Namespace": "namespaces", "Pod": "pods", "Role": "roles",
+    "RoleBinding": "rolebindings", "Secret": "secrets", "Service": "services",
 }  # fmt: skip
 
 
@@ -190,7 +191,7 @@ async def _persisted(client: RestClient, obj: Mapping[str, Any], end: float) -> 
 
     while True:
         try:
-            await _created(client, obj)
+            await created(client, obj)
             return
         except ApiUnavailable:
             if time.monotonic() > end:
@@ -198,7 +199,7 @@ async def _persisted(client: RestClient, obj: Mapping[str, Any], end: float) -> 
         await asyncio.sleep(LOOK)
 
 
-async def _created(client: RestClient, obj: Mapping[str, Any]) -> None:
+async def created(client: RestClient, obj: Mapping[str, Any]) -> None:
     """Make it if it is not there: what a person has changed stays."""
     from netlab.client.rest import ApiError, path
 

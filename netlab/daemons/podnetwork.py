@@ -7,6 +7,7 @@ Our plugins run in this process, one pod at a time: they take milliseconds, and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Sequence
@@ -97,6 +98,16 @@ class PodNetwork:
         except FileNotFoundError:
             return None
         return parse(document["network"], str(record))
+
+
+def netns_of(root: Path, pod: Json) -> str | None:
+    """Where in its node's files the namespace of a pod is, by what the node's kubelet has below `root`; None if it has
+    no sandbox of it."""
+    for record in (root / "networks").glob("*"):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if orjson.loads(record.read_bytes())["pod"] == pods.shown(pod):
+                return str(netns.path(_name(record.name)))
+    return None
 
 
 def _name(id: str) -> str:

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from dataclasses import replace
 from functools import partial
-from ipaddress import ip_network
 
 from netlab.base.aio import first
 from netlab.base.errors import InputError
@@ -77,8 +76,8 @@ async def _main(options: Options, *, schedule: bool, settings: Settings) -> None
 
 def run(options: Options, settings: Settings, *, schedule: bool = True) -> None:
     """Be all of them until a signal. schedule: whether the scheduler is one. MachineError, InputError, StoreError."""
-    services = ip_network(options.service_range)
-    for whole in settings.pod_ranges:
+    pairs = [(services, whole) for services in options.service_ranges for whole in settings.pod_ranges]
+    for services, whole in pairs:
         if services.version == whole.network.version and services.overlaps(whole.network):
             raise InputError(
                 f"--cluster-cidr {whole.network} overlaps --service-cluster-ip-range {services}",

@@ -52,8 +52,13 @@ def _failure(e: OSError, started: float) -> Answer:
 class NamespaceProbes:
     """Probes of this machine's namespaces. Needs root."""
 
-    async def icmp(self, netns: str, to: Address, *, timeout: float, size: int = 56) -> Answer:
-        """One echo request of `size` octets; the kernel's own errors (unreachable) are told apart from silence."""
+    async def icmp(
+        self, netns: str, to: Address, *, timeout: float, size: int = 56, whole: bool = False
+    ) -> Answer:  # fmt: skip
+        """One echo request of `size` octets; the kernel's own errors (unreachable) are told apart from silence.
+
+        whole: it is not to be cut anywhere; one that is longer than the way there takes fails.
+        """
         started = time.monotonic()
         v4 = to.version == 4
         protocol = socket.IPPROTO_ICMP if v4 else socket.IPPROTO_ICMPV6
@@ -70,6 +75,9 @@ class NamespaceProbes:
                 sock.setsockopt(socket.SOL_IP, 11, 1)  # IP_RECVERR
             else:
                 sock.setsockopt(socket.IPPROTO_IPV6, 25, 1)  # IPV6_RECVERR
+            if whole:
+                # IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: IP_PMTUDISC_DO
+                sock.setsockopt(*((socket.SOL_IP, 10, 2) if v4 else (socket.IPPROTO_IPV6, 23, 2)))
             payload = bytes(i & 0xFF for i in range(size))
             packet = struct.pack(">BBHHH", 8 if v4 else 128, 0, 0, ident, seq) + payload
             if v4:

@@ -91,8 +91,10 @@ class Answer(NamedTuple):
 class Probes(Protocol):
     """Sends packets from a namespace and tells what came back. Coroutines: many probes run at once."""
 
-    async def icmp(self, netns: str, to: Address, *, timeout: float, size: int = 56) -> Answer:
-        """One echo request."""
+    async def icmp(
+        self, netns: str, to: Address, *, timeout: float, size: int = 56, whole: bool = False
+    ) -> Answer:  # fmt: skip
+        """One echo request. whole: not to be cut anywhere."""
 
     async def tcp(self, netns: str, to: Address, port: int, *, timeout: float) -> Answer:
         """One connection, opened and closed."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clustermatrix import KINDS
 from nodemachine import Node
 from patience import patience
 
@@ -141,6 +142,27 @@ def test_a_service_answers_from_every_node(cluster: Cluster) -> None:
     asked = cluster.exec("node2", sys.executable, "-m", "netlab.cli.main", "dns", "lookup", "--server", "10.96.0.10",
                          "web.default.svc.cluster.local")  # fmt: skip
     assert address in asked
+
+
+def test_everybody_reaches_whom_they_should(cluster: Cluster) -> None:
+    cells = json.loads(netlab("cluster", "check", NAME, "--json"))
+    assert {cell["outcome"] for cell in cells} == {"passed"}
+    assert {cell["kind"] for cell in cells} == KINDS
+    # and nothing is left of it
+    assert "netlab-check" not in [ns["metadata"]["name"] for ns in cluster.get("namespaces")["items"]]
+
+
+def test_who_does_not_is_named(cluster: Cluster) -> None:
+    """A firewall on node1 that nobody knows of: what it drops, and nothing else, fails with what was seen."""
+    rules = "table ip stranger { chain f { type filter hook forward priority -300; tcp dport 8080 drop; }; }"
+    subprocess.run(["ip", "netns", "exec", f"{NAME}.node1", "nft", rules], check=True)
+    try:
+        told = netlab("cluster", "check", NAME, "--only", "pod-pod", "--within", "5", "--json", status=1)
+    finally:
+        subprocess.run(["ip", "netns", "exec", f"{NAME}.node1", "nft", "delete table ip stranger"], check=True)
+    failed = {(cell["from"], cell["to"]): cell["detail"] for cell in json.loads(told) if cell["outcome"] == "failed"}
+    assert failed and all("web-node1" in pair for pair in failed)
+    assert all("port 8080: silent" in detail for detail in failed.values())
 
 
 def test_a_plug_is_pulled_and_put_back(cluster: Cluster) -> None:

@@ -75,8 +75,8 @@ def service(obj: Json, old: Json | None) -> list[FieldError]:
     found += one_of(spec.get("sessionAffinity"), ("ClientIP", "None"), "spec.sessionAffinity")
     for i, ip in enumerate(spec.get("externalIPs") or ()):
         found += address(ip, f"spec.externalIPs[{i}]")
-    if spec.get("clusterIP") and not headless:
-        found += address(spec["clusterIP"], "spec.clusterIPs[0]")
+    if kind != "ExternalName":
+        found += _cluster_ips(spec)
     if kind == "ExternalName":
         if not spec.get("externalName"):
             found += [invalid("spec.externalName", "", p) for p in subdomain_problems("")]
@@ -88,12 +88,60 @@ def service(obj: Json, old: Json | None) -> list[FieldError]:
     ):
         if spec.get(name) and spec[name] not in values:
             found.append(not_supported(f"spec.{name}", spec[name], list(values)))
-    if old is not None:
-        was = old.get("spec") or {}
-        same_kind = kind != "ExternalName" and was.get("type") != "ExternalName"
-        if same_kind and was.get("clusterIP") and was["clusterIP"] != spec.get("clusterIP"):
-            given = [spec["clusterIP"]] if spec.get("clusterIP") else []
-            found.append(invalid("spec.clusterIPs[0]", given, "may not change once set"))
+    was = (old or {}).get("spec") or {}
+    if was and "ExternalName" not in (kind, was.get("type")):
+        found += _moved(spec, was)
+    return found
+
+
+def _cluster_ips(spec: Json) -> list[FieldError]:
+    """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy, as far as they can be judged by themselves."""
+    first, ips, families = spec.get("clusterIP"), spec.get("clusterIPs") or [], spec.get("ipFamilies") or []
+    found: list[FieldError] = []
+    if first and not ips:
+        found.append(required("spec.clusterIPs"))
+    elif first and ips[0] != first:
+        found.append(invalid("spec.clusterIPs", ips, "first value must match `clusterIP`"))
+    elif ips and not first:
+        found.append(invalid("spec.clusterIPs", ips, "must be empty when `clusterIP` is not specified"))
+    for i, family in enumerate(families):
+        found += one_of(family, ("IPv4", "IPv6"), f"spec.ipFamilies[{i}]")
+        if family in families[:i]:
+            found.append(duplicate(f"spec.ipFamilies[{i}]", family))
+    if spec.get("ipFamilyPolicy"):
+        known = ("PreferDualStack", "RequireDualStack", "SingleStack")
+        found += one_of(spec["ipFamilyPolicy"], known, "spec.ipFamilyPolicy")
+    if len(ips) > 1 and ips[0] == "None":
+        return [*found, invalid("spec.clusterIPs", ips, "'None' must be the first and only value")]
+    given = [] if ips[:1] == ["None"] else ips
+    wrong = [e for i, ip in enumerate(given) for e in address(ip, f"spec.clusterIPs[{i}]")]
+    if len(given) > 2:
+        found.append(invalid("spec.clusterIPs", given, "may only hold up to 2 values"))
+    if wrong:
+        return [*found, *wrong]
+    if len({":" in ip for ip in given}) < len(given):
+        found.append(invalid("spec.clusterIPs", given, "may specify no more than one IP for each IP family"))
+    for i, (ip, family) in enumerate(zip(given, families, strict=False)):
+        if family in ("IPv4", "IPv6") and (":" in ip) != (family == "IPv6"):
+            words = f"expected an {family} value as indicated by `ipFamilies[{i}]`"
+            found.append(invalid(f"spec.clusterIPs[{i}]", ip, words))
+    return found
+
+
+def _moved(spec: Json, was: Json) -> list[FieldError]:
+    """What a Service has stays as it is; a second address may come and go."""
+    ips, before = spec.get("clusterIPs") or [], was.get("clusterIPs") or []
+    found: list[FieldError] = []
+    if before and not ips:
+        found.append(invalid("spec.clusterIPs[0]", ips, "primary clusterIP can not be unset"))
+    for i, (ip, old) in enumerate(zip(ips, before, strict=False)):
+        if ip != old:
+            found.append(invalid(f"spec.clusterIPs[{i}]", ips, "may not change once set"))
+    if before[:1] == ["None"] or ips[:1] == ["None"]:
+        return found
+    families, had = spec.get("ipFamilies") or [], was.get("ipFamilies") or []
+    if families and had and (families[0] != had[0] or (len(families) == len(had) and families != had)):
+        found.append(invalid("spec.ipFamilies[0]", families, "may not change once set"))
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from netlab.apiserver.admission import Admission
 from netlab.apiserver.admission.accounts import ServiceAccounts
 from netlab.apiserver.admission.classes import DefaultStorageClass, NewObjects, StorageObjectInUse
@@ -21,6 +23,7 @@ from netlab.apiserver.rbac import Rbac
 from netlab.apiserver.registry import Registry
 from netlab.apiserver.webhooks.caller import Caller
 from netlab.apiserver.webhooks.matching import Matcher
+from netlab.base.addresses import Network
 from netlab.store.protocol import Store
 
 
@@ -28,7 +31,7 @@ class Chain:
     """admission: the plugins; listers: to be started and closed."""
 
     def __init__(
-        self, store: Store, rbac: Rbac, registry: Registry, caller: Caller, *, service_range: str,
+        self, store: Store, rbac: Rbac, registry: Registry, caller: Caller, *, service_ranges: Sequence[Network],
         accounts_required: bool,
     ) -> None:  # fmt: skip
         def lister(name: str) -> Lister:
@@ -58,6 +61,6 @@ class Chain:
                 matcher, lister("validatingadmissionpolicies"), lister("validatingadmissionpolicybindings")
             ),
             ValidatingWebhooks(Webhooks(matcher, caller, lister("validatingwebhookconfigurations"))),
-            ServiceAllocation(lister("services/specs"), service_range),
+            ServiceAllocation(lister("services/specs"), service_ranges),
             ResourceQuotas(store, lister("resourcequotas")),
         ])  # fmt: skip

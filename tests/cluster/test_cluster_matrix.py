@@ -1,0 +1,31 @@
+"""Who must reach whom, in clusters of each network and proxy.
+
+Of the sixteen combinations a few run always; NETLAB_MATRIX=all runs all that this kernel can. IPVS: tests/vm.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from clustermatrix import NETWORKS, holds
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: nodes are made of namespaces"),
+    pytest.mark.not_in_vm("starts Python by the dozen; tests/vm/test_cluster_ipvs.py is what another kernel adds"),
+]
+
+#: network, proxy, whether with IPv6. flannel-vxlan by iptables is checked in test_cluster_nodes.py
+FEW = [("flannel-udp", "iptables", False), ("flannel-host-gw", "iptables", True), ("calico", "nftables", True)]
+ALL = [
+    (network, proxy, ipv6)
+    for network, both in NETWORKS.items()
+    for proxy in ("iptables", "nftables")
+    for ipv6 in ((False, True) if both else (False,))
+]
+
+
+@pytest.mark.parametrize(("network", "proxy", "ipv6"), ALL if os.environ.get("NETLAB_MATRIX") == "all" else FEW)
+def test_everybody_reaches_whom_they_should(network: str, proxy: str, ipv6: bool, tmp_path: Path) -> None:
+    holds(f"cm{os.getpid()}", tmp_path, network=network, proxy=proxy, ipv6=ipv6)
