@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
+from netlab.base.clusters import (
+    CONTROL_PLANE,
+    NAME_MAX,
+    NETWORKS,
+    NODES_MAX,
+    PROXIES,
+    STORES,
+    NetworkName,
+    ProxyMode,
+    StoreKind,
+    node_name,
+)
 from netlab.base.errors import InputError, Problem
 from netlab.base.names import label_problem
-
-NetworkName = Literal["flannel-vxlan", "flannel-udp", "flannel-host-gw", "calico"]
-ProxyMode = Literal["iptables", "ipvs", "nftables"]
-StoreKind = Literal["sqlite", "etcd"]
-NETWORKS: tuple[str, ...] = get_args(NetworkName)
-PROXIES: tuple[str, ...] = get_args(ProxyMode)
-STORES: tuple[str, ...] = get_args(StoreKind)
-
-#: the node that the API server runs on
-CONTROL_PLANE = "control-plane"
-#: namespaces are `<cluster>.<node>`, and the longest name of a node is CONTROL_PLANE
-NAME_MAX = 20
-#: addresses of nodes are of one /24, after those of the switch and of the machines outside
-NODES_MAX = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +55,6 @@ def options(name: str, *, count: int = 3, **given: Any) -> Options:
     if problems:
         raise InputError(problems)
     return Options(name=name, nodes={node_name(i): i for i in range(count)}, **given)
-
-
-def node_name(number: int) -> str:
-    """What the node of that number is called: the control plane, then node1, node2 …"""
-    return f"node{number}" if number else CONTROL_PLANE
 
 
 def with_node(asked: Options) -> tuple[Options, str]:
