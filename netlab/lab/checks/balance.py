@@ -24,6 +24,7 @@ async def balance(spec: Balance, context: Context) -> str:
     netns, probes = context.netns(spec.from_), context.machine.probes()
     room = asyncio.Semaphore(AT_ONCE)
     counted: Counter[str] = Counter()
+    amiss: list[str] = []
 
     async def ask() -> None:
         async with room:
@@ -31,12 +32,15 @@ async def balance(spec: Balance, context: Context) -> str:
                 return
             answer = await probes.http(netns, spec.to, spec.http, path="/whoami", timeout=patience(PATIENCE))
         counted[answer.headers.get("x-server-name", "") if answer.outcome == "answered" else answer.outcome] += 1
+        if answer.outcome != "answered":
+            amiss.append(f"{answer.detail} (after {counted.total() - 1} others)")
 
     await asyncio.gather(*(ask() for _ in range(spec.connections)))
     said = ", ".join(f"{name} {counted[name]}" for name in sorted({*counted, *spec.among}))
     text = f"of {counted.total()} connections {spec.from_} → {spec.to} http {spec.http}: {said}"
     if set(counted) - set(spec.among):
-        raise NotYet(f"{text}; only {', '.join(spec.among)} should answer")
+        told = "".join(f"; {one}" for one in amiss[:ENOUGH])
+        raise NotYet(f"{text}; only {', '.join(spec.among)} should answer{told}")
     if unfairness(counted, spec.among) > limit(len(spec.among)):
         raise NotYet(f"{text}; chance alone does not make that of equal shares")
     return text
