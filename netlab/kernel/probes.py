@@ -145,11 +145,12 @@ class NamespaceProbes:
         loop = asyncio.get_running_loop()
         host = f"[{to}]" if to.version == 6 else str(to)
         request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
-        data = bytearray()
+        data, missing = bytearray(), "connection"
         try:
             with _socket(netns, to.version, socket.SOCK_STREAM) as sock:
                 async with asyncio.timeout(timeout):
                     await loop.sock_connect(sock, (str(to), port))
+                    missing = "answer"
                     await loop.sock_sendall(sock, request)
                     while len(data) < _HTTP_MAX:
                         part = await loop.sock_recv(sock, 65536)
@@ -157,7 +158,7 @@ class NamespaceProbes:
                             break
                         data += part
         except TimeoutError:
-            return Answer("silent", f"no answer within {timeout:g} s", timeout)
+            return Answer("silent", f"no {missing} within {timeout:g} s", timeout)
         except OSError as e:
             return _failure(e, started)
         return _parsed(bytes(data), time.monotonic() - started)

@@ -25,6 +25,7 @@ async def balance(spec: Balance, context: Context) -> str:
     to, among = context.address(spec.to), context.among(spec.among)
     room = asyncio.Semaphore(AT_ONCE)
     counted: Counter[str] = Counter()
+    amiss: list[str] = []
 
     async def ask() -> None:
         async with room:
@@ -33,12 +34,15 @@ async def balance(spec: Balance, context: Context) -> str:
             answer = await probes.http(netns, to, spec.http, path=context.whoami, timeout=patience(PATIENCE))
         who = context.server(answer.body, answer.headers) if answer.outcome == "answered" else answer.outcome
         counted[who] += 1
+        if answer.outcome != "answered":
+            amiss.append(f"{answer.detail} (after {counted.total() - 1} others)")
 
     await asyncio.gather(*(ask() for _ in range(spec.connections)))
     said = ", ".join(f"{name} {counted[name]}" for name in sorted({*counted, *among}))
     text = f"of {counted.total()} connections {spec.from_} → {spec.to} http {spec.http}: {said}"
     if set(counted) - set(among):
-        raise NotYet(f"{text}; only {', '.join(among)} should answer")
+        told = "".join(f"; {one}" for one in amiss[:ENOUGH])
+        raise NotYet(f"{text}; only {', '.join(among)} should answer{told}")
     if unfairness(counted, among) > limit(len(among)):
         raise NotYet(f"{text}; chance alone does not make that of equal shares")
     return text
