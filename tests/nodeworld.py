@@ -302,7 +302,7 @@ def container(script: str = "exec sleep 1000", name: str = "c", **more: Any) -> 
 @contextlib.asynccontextmanager
 async def world(images: Path) -> AsyncIterator[World]:
     """Everything, and nothing of it afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="nl", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="nl"))
     try:
         server = await serve(ServerOptions(data_dir=folder / "api", store="memory", port=0))
         try:
