@@ -28,6 +28,8 @@ PODS, NODES, SERVICES = Resource("v1", "pods"), Resource("v1", "nodes"), Resourc
 DEPLOYMENTS = Resource("apps/v1", "deployments")
 #: seconds for what has to come after a harm was done
 LIMIT = 120.0
+#: seconds for one answer of a Service
+ANSWER = 15.0
 IMAGE = "nginx:1.9.1"
 
 
@@ -202,10 +204,10 @@ class Load:
         return [why for at, why in self.failed if since <= at <= to]
 
 
-def ask(where: str, address: str, *, seconds: float = 3.0) -> bytes:
-    """One page of a Service, asked from a namespace. OSError."""
+def ask(where: str, address: str) -> bytes:
+    """One page of a Service, asked from a namespace. OSError, KernelError if there is no such namespace."""
     with netns.entered(where):
-        sock = socket.create_connection((address, 80), timeout=seconds)
+        sock = socket.create_connection((address, 80), timeout=patience(ANSWER))
     try:
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
         said = b""
@@ -298,6 +300,18 @@ async def deployed(cluster: Cluster, client: RestClient, replicas: int = 3) -> N
     spec = {"selector": labels, "ports": [{"port": 80}]}
     await client.create(SERVICES.path("default"), {"metadata": {"name": "web"}, "spec": spec})
     await until(cluster, "the Deployment is there", lambda: available(client, replicas))
+    address = (await client.get(SERVICES.path("default", "web")))["spec"]["clusterIP"]
+
+    async def answers() -> bool:
+        return all([await asyncio.to_thread(_answered, f"{cluster.name}.{node}", address) for node in cluster.nodes()])
+
+    await until(cluster, "the Service answers everywhere", answers)
+
+
+def _answered(where: str, address: str) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(ask(where, address))
+    return False
 
 
 async def available(client: RestClient, replicas: int = 3) -> bool:

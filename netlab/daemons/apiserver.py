@@ -14,6 +14,7 @@ import logging
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,15 @@ from netlab.apiserver.server import SERVICES, ApiServer, Settings, runner, tls_c
 from netlab.base.addresses import Network
 from netlab.base.errors import InputError, MachineError
 from netlab.base.notify import listening, notify
+from netlab.base.patience import patience
 from netlab.client.kubeconfig import kubeconfig, load
 from netlab.daemons.signals import until_told
-from netlab.store.protocol import Store
+from netlab.store.protocol import Store, StoreError
 
 if TYPE_CHECKING:
     from aiohttp import web
+
+    from netlab.client.etcd import EtcdClient
 
 log = logging.getLogger("apiserver")
 
@@ -38,6 +42,8 @@ log = logging.getLogger("apiserver")
 DRAIN = 5.0
 #: the administrator's kubeconfig in the data directory
 ADMIN = "admin.conf"
+#: seconds that etcd has to answer when the server begins, and between two looks
+ETCD_LIMIT, LOOK = 60.0, 0.1
 #: how many connections may wait to be taken
 BACKLOG = 1024
 
@@ -76,9 +82,34 @@ async def open_store(options: Options) -> Store:
             from netlab.client.etcd import EtcdClient
             from netlab.store.etcd import EtcdStore
 
-            return EtcdStore(EtcdClient(options.etcd))
+            client = EtcdClient(options.etcd)
+            try:
+                await answering(client, patience(ETCD_LIMIT))
+            except BaseException:
+                await client.aclose()
+                raise
+            return EtcdStore(client)
         case other:
             raise InputError(f"there is no store {other!r}", hint="sqlite, etcd or memory")
+
+
+async def answering(client: EtcdClient, seconds: float) -> None:
+    """Wait until etcd answers: it may have been started with us, or again. StoreError if it does not in so many
+    seconds."""
+    from netlab.client.transport import Unavailable
+
+    end, said = time.monotonic() + seconds, False
+    while True:
+        try:
+            await client.get("/")
+            return
+        except Unavailable as e:
+            if time.monotonic() > end:
+                raise StoreError(e.message) from e
+            if not said:
+                log.info("waiting for etcd: %s", e.message)
+                said = True
+        await asyncio.sleep(LOOK)
 
 
 def _listening(options: Options) -> socket.socket:
@@ -183,6 +214,18 @@ async def serve(options: Options) -> Running:
     return Running(server, store, http, url, authority)
 
 
+async def started(options: Options, ended: asyncio.Event) -> Running | None:
+    """A server that answers; None if it had to end before. MachineError, InputError, StoreError."""
+    starting, told = asyncio.ensure_future(serve(options)), asyncio.ensure_future(ended.wait())
+    try:
+        await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+        return await starting if starting.done() else None
+    finally:
+        starting.cancel()
+        told.cancel()
+        await asyncio.gather(starting, told, return_exceptions=True)
+
+
 def issue_kubeconfig(data_dir: Path, user: str, groups: Sequence[str], *, server: str = "") -> bytes:
     """A kubeconfig for a user of the server that has this data directory. server: its URL, if not the administrator's.
 
@@ -208,7 +251,9 @@ async def close(running: Running) -> None:
 
 async def _main(options: Options) -> None:
     ended = until_told()
-    running = await serve(options)
+    running = await started(options, ended)
+    if running is None:
+        return
     log.info("the API server answers on %s", running.url)
     notify(f"READY=1\nSTATUS=answering on {running.url}")
     await ended.wait()

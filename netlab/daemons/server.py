@@ -18,7 +18,7 @@ from netlab.base.notify import notify
 from netlab.client.kubeconfig import ApiConfig
 from netlab.controllers.certificates import Authority
 from netlab.daemons import controllers, scheduler
-from netlab.daemons.apiserver import Options, Running, close, serve
+from netlab.daemons.apiserver import Options, Running, close, started
 from netlab.daemons.apiserver import run as run_server
 from netlab.daemons.controllers import Settings
 from netlab.daemons.signals import until_told
@@ -52,7 +52,9 @@ def scheduler_of(running: Running) -> scheduler.Running:
 
 async def _main(options: Options, *, schedule: bool, settings: Settings) -> None:
     ended = until_told()
-    running = await serve(replace(options, controllers=True))
+    running = await started(replace(options, controllers=True), ended)
+    if running is None:
+        return
     log.info("the API server answers on %s", running.url)
     loops = controllers_of(running, settings)
     works = [loops.run()]

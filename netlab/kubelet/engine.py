@@ -80,7 +80,7 @@ class Engine:
             try:
                 return await in_thread(work, *args)
             except OSError as e:
-                raise KernelError(f"{e.filename}: {e.strerror}" if e.filename else str(e), errno_=e.errno) from e
+                raise KernelError(f"{e.filename}: {e.strerror}" if e.filename else str(e), errno_=e.errno or 0) from e
 
     # -- what there is
 

@@ -223,7 +223,7 @@ class Worker:
         async def alone() -> None:
             try:
                 await work
-            except Exception as e:  # noqa: BLE001 - whatever it is, it is not tried again and again without a pause
+            except Exception as e:
                 log.error("%s of %s ended by a bug", what, pods.shown(self.pod), exc_info=e)
                 self._failed(NoSandbox("FailedSync", f"error syncing pod: {e}"), what)
             finally:

@@ -18,21 +18,16 @@ from pathlib import Path
 
 import pytest
 from faultworld import (
-    DEPLOYMENTS,
-    NODES,
     PODS,
     SERVICES,
     Cluster,
     Load,
-    ask,
-    available,
     converges,
     deployed,
     inventory,
     leaks,
     netlab,
     pod,
-    ready,
     rules,
     under_load,
     until,
@@ -41,13 +36,14 @@ from patience import patience
 
 from netlab.client.kubeconfig import load as kubeconfig
 from netlab.client.rest import ApiError, RestClient
-from netlab.kernel import cgroups, processes
+from netlab.kernel import cgroups, processes, supervise
 
 ROOT = Path(__file__).parents[2]
 #: no two runs of the tests share it
 NAME = f"cf{os.getpid()}"
 #: how many pods come and go while their kubelets are killed
 MANY = 100
+NODES = ("control-plane", "node1", "node2")
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: nodes are made of namespaces"),
@@ -196,7 +192,9 @@ def test_what_holds_a_container_is_killed(cluster: Cluster) -> None:
             return bool(container["ready"] and container["restartCount"] == restarts)
 
         async def restarts(name: str) -> int:
-            count: int = (await client.get(PODS.path("default", name)))["status"]["containerStatuses"][0]["restartCount"]
+            count: int = (await client.get(PODS.path("default", name)))["status"]["containerStatuses"][0][
+                "restartCount"
+            ]
             return count
 
         name, node, directory = of("web")
@@ -297,6 +295,21 @@ def test_many_pods_come_and_go_and_their_kubelets_are_killed(cluster: Cluster) -
         return sum(p["status"].get("phase") == "Running" for p in listed) >= count
 
     asyncio.run(test())
+
+
+def test_the_machine_loses_power_and_up_brings_all_back(cluster: Cluster) -> None:
+    """The supervisor is killed, and with it every process of every node, in the middle of the load."""
+
+    async def test(client: RestClient, load: Load) -> None:
+        there = supervise.supervisor(cluster.run)
+        assert there is not None and processes.send(there, 9)
+        inits = [cluster.runs(f"{node}/init") for node in NODES]
+        assert all(processes.ended(one, patience(60)) for one in (there, *inits))
+        said = json.loads(await asyncio.to_thread(netlab, "cluster", "up", NAME, "--json"))
+        assert not said["fresh"]
+        await more(cluster, load, answers=0)
+
+    harmed(cluster, "control-plane")(test)
 
 
 def test_what_is_left_is_seen(cluster: Cluster) -> None:
