@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from netlab.base.errors import EXIT_FAILED
 from netlab.cli import output
 from netlab.cli.completing import lab_dirs
-from netlab.cli.lab.common import engine, lab_argument, lab_of
+from netlab.cli.lab.common import engine, lab_argument, lab_of, on_clusters
 
 if TYPE_CHECKING:
     from netlab.lab.exercises.book import Book
@@ -55,9 +55,18 @@ def _book(lab: str) -> Book:
 
 
 def _exercises(lab: str) -> Exercises:
+    return _runner(_book(lab))
+
+
+def _runner(book: Book) -> Exercises:
+    """Who starts and grades them."""
+    if book.lab.on_cluster:
+        from netlab.daemons.labexercises import ClusterExercises
+
+        return ClusterExercises(engine(), book, on_clusters())
     from netlab.lab.exercises.runner import Exercises
 
-    return Exercises(engine(), _book(lab))
+    return Exercises(engine(), book)
 
 
 @exercise.command(
@@ -69,14 +78,13 @@ def _exercises(lab: str) -> Exercises:
 def list_exercises(lab: str | None, as_json: bool) -> None:
     """The exercises of a lab, or of all labs, and which is being done."""
     from netlab.lab.exercises.book import FILE, Book
-    from netlab.lab.exercises.runner import Exercises
     from netlab.lab.labfile import Lab, available
 
     labs = [lab_of(lab)] if lab else [Lab(path) for path in available().values() if (path.parent / FILE).is_file()]
     rows: list[dict[str, Any]] = []
     for each in labs:
         book = Book.of(each)
-        running = Exercises(engine(), book).running()
+        running = _runner(book).running()
         for e in book.exercises:
             now = "" if running is None or running.id != e.id else "solved" if running.solved else "running"
             rows.append(
@@ -198,6 +206,7 @@ def solve(lab: str, dry_run: bool, as_json: bool) -> None:
         e = solution.exercise
         output.emit_json({"id": e.id if e else None, "steps": steps, "applied": not dry_run, "starts": solution.starts,
                           "files": [{"path": path, "diff": diff} for path, diff in solution.files],
+                          "commands": solution.commands,
                           "solution": e.solution if e else None})  # fmt: skip
         return
     for netns, command in solution.steps:
@@ -207,7 +216,9 @@ def solve(lab: str, dry_run: bool, as_json: bool) -> None:
     for path, diff in solution.files:
         click.echo(f"# {path}\n{diff}")
         click.echo(f"netlab bgp reload --socket {path.removesuffix('.yaml')}.sock")
-    if not solution.steps and not solution.starts and not solution.files:
+    for line in solution.commands:
+        click.echo(line)
+    if not (solution.steps or solution.starts or solution.files or solution.commands):
         click.echo("nothing to mend: the lab is as its file says")
     if solution.exercise:
         click.echo(f"\n{solution.exercise.solution.strip()}")

@@ -6,39 +6,14 @@ It fetches nothing: without a kubectl it says what brings one.
 from __future__ import annotations
 
 import os
-import re
-import shutil
 from pathlib import Path
 
 import click
 
-from netlab.base.errors import InputError, MachineError
+from netlab.base.errors import InputError
 from netlab.cli import output
 from netlab.cli.apiserver import PATH
-
-_VERSIONED = re.compile(r"kubectl[.-]v?1\.(\d+)(\.\d+)?")
-
-
-def find() -> Path | None:
-    """kubectl on the PATH, or the newest of those that have a version in their name (`kubectl.1.33`)."""
-    plain = shutil.which("kubectl")
-    if plain is not None:
-        return Path(plain)
-    found = []
-    for folder in map(Path, os.environ.get("PATH", "").split(os.pathsep)):
-        for file in folder.glob("kubectl[.-]*") if folder.is_dir() else ():
-            match = _VERSIONED.fullmatch(file.name)
-            if match is not None and os.access(file, os.X_OK):
-                found.append((int(match[1]), file))
-    return max(found, default=(0, None), key=lambda f: f[0])[1]
-
-
-def _missing() -> MachineError:
-    return MachineError(
-        "kubectl is not installed",
-        hint="any from 1.27 on will do: apt-get install kubernetes-client (Debian 13), snap install kubectl --classic "
-        "(Ubuntu), or the one file of kubernetes.io/docs/tasks/tools in /usr/local/bin",
-    )
+from netlab.daemons.kubectl import environment, find, missing
 
 
 def configuration(args: tuple[str, ...], data_dir: Path | None) -> dict[str, str]:
@@ -46,11 +21,11 @@ def configuration(args: tuple[str, ...], data_dir: Path | None) -> dict[str, str
     if any(arg == "--kubeconfig" or arg.startswith("--kubeconfig=") for arg in args):
         return {}
     if data_dir is not None:
-        admin = data_dir / "admin.conf"
-        if not admin.is_file():
-            raise InputError(f"{admin} is not there", hint=f"start a server: netlab server --data-dir {data_dir}")
-        # kubectl remembers by the server's address what kinds there are: of a server made anew that would be wrong
-        return {"KUBECONFIG": str(admin), "KUBECACHEDIR": str(data_dir / "kubectl-cache")}
+        if not (data_dir / "admin.conf").is_file():
+            raise InputError(
+                f"{data_dir / 'admin.conf'} is not there", hint=f"start a server: netlab server --data-dir {data_dir}"
+            )
+        return environment(data_dir)
     if os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser().is_file():
         return {}
     raise InputError(
@@ -96,10 +71,14 @@ def kubectl(data_dir: Path | None, lab: str | None, args: tuple[str, ...]) -> No
     """
     program = find()
     if program is None:
-        raise _missing()
+        raise missing()
     argv = [str(program), *args]
     from netlab.kernel import commands
+    from netlab.lab.journal import Journal, on_cluster
 
+    if lab is not None and on_cluster(lab):
+        folder = Journal(lab, kind="cluster").dir
+        commands.become(argv, environment(folder))
     if lab is not None:
         namespace, data_dir = in_lab(lab)
         commands.enter_and_exec(namespace, argv, configuration(args, data_dir))

@@ -14,22 +14,23 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
 from netlab.api import times
+from netlab.base.clusters import CONTROL_PLANE, SWITCH
 from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError
 from netlab.base.lockedfiles import put
 from netlab.calico.ipam import Ipam
 from netlab.cluster import bootstrap, credentials, networks
 from netlab.cluster import plan as plans
 from netlab.cluster.machine import Machine, Process, Progress
-from netlab.cluster.options import CONTROL_PLANE, Options, check_node, with_node, without_node
+from netlab.cluster.options import Options, check_node, with_node, without_node
 from netlab.cluster.plan import Cluster, Node, Places
 from netlab.cni.plugins.calico import Store
 from netlab.lab import running
-from netlab.lab.journal import CLUSTER, RUN_DIR, Journal, Record
+from netlab.lab.journal import CLUSTER, LAB, RUN_DIR, Journal, Record
 from netlab.model import Chain, HostState
 
 #: what nodes write, and the images of all clusters: directories of a real file system
@@ -101,24 +102,28 @@ class Engine:
     # -- up
 
     def up(
-        self, asked: Options, *, disks: Path = DISKS, images: Path = IMAGES,
+        self, asked: Options, *, disks: Path = DISKS, images: Path = IMAGES, of_lab: bytes | None = None,
         progress: Progress = lambda _what, _count: None,
     ) -> Outcome:  # fmt: skip
         """Bring a cluster up, or what is missing of it. ConflictError if it is up as another one.
 
-        disks: below which a new one has what its nodes write; images: its store of images.
+        disks: below which a new one has what its nodes write; images: its store of images; of_lab: for a lab's cluster,
+        what the lab has to remember, in the file LAB.
         """
         self.machine.require_root()
         journal = self.journal(asked.name)
         with journal.locked(waiting=self.say):
             known = self._known(journal)
             if known is not None:
+                _same_kind(journal, of_lab is not None)
                 asked = _same(known.options, asked)
             self._need(asked)
             fresh = known is None
             places = Places(journal.dir, disks.absolute() / asked.name, images.absolute(), self.machine.code())
             cluster = known or plans.plan(asked, places, port=self._port())
             watch = _Watch(progress)
+            if of_lab is not None:
+                journal.store(LAB, of_lab)
             try:
                 self._make(journal, cluster, list(asked.nodes), watch, fresh=fresh)
                 self._settle(journal, cluster, list(asked.nodes), watch)
@@ -146,9 +151,7 @@ class Engine:
     def _make(self, journal: Journal, cluster: Cluster, on: Collection[str], watch: _Watch, *, fresh: bool) -> None:
         """The cluster with these nodes on: network, files, processes."""
         if fresh:
-            taken = sorted(
-                {f"{cluster.name}.{plans.SWITCH}", *(n.netns for n in cluster.nodes)} & self.machine.namespaces()
-            )
+            taken = sorted({f"{cluster.name}.{SWITCH}", *(n.netns for n in cluster.nodes)} & self.machine.namespaces())
             if taken:
                 raise ConflictError(
                     f"namespace {taken[0]} exists already and is not of a cluster that netlab knows",
@@ -378,7 +381,7 @@ class Engine:
             found.append(NodeStatus(node.name, on, addresses, init.get("pid") if on else None, own, api.get(node.name)))
         return found
 
-    def enter(self, name: str, node: str, argv: list[str]) -> None:
+    def enter(self, name: str, node: str, argv: list[str]) -> NoReturn:
         """Run a program in a node, with this terminal; ends as it ends. MachineError if the node is off."""
         self.machine.require_root()
         cluster = self.cluster(name)
@@ -411,6 +414,19 @@ class Engine:
 def replace_options(cluster: Cluster, asked: Options) -> Cluster:
     """The cluster, asked to be another."""
     return plans.plan(asked, cluster.places, port=cluster.port)
+
+
+def _same_kind(journal: Journal, a_labs: bool) -> None:
+    """ConflictError if it is a lab's and no lab asks, or the other way round."""
+    if (journal.dir / LAB).exists() and not a_labs:
+        raise ConflictError(
+            f"cluster {journal.name!r} is that of a lab", hint=f"netlab lab up {journal.name} brings back what is off"
+        )
+    if a_labs and not (journal.dir / LAB).exists():
+        raise ConflictError(
+            f"{journal.name!r} is a cluster that is up, and no lab's",
+            hint=f"netlab cluster down {journal.name} makes room for the lab",
+        )
 
 
 def _same(known: Options, asked: Options) -> Options:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
+from netlab.base.clusters import (
+    CONTROL_PLANE,
+    NAME_MAX,
+    NETWORKS,
+    NODE_GRACE,
+    NODE_GRACE_MIN,
+    NODES_MAX,
+    PROXIES,
+    STORES,
+    NetworkName,
+    ProxyMode,
+    StoreKind,
+    node_name,
+)
 from netlab.base.errors import InputError, Problem
 from netlab.base.names import label_problem
-
-NetworkName = Literal["flannel-vxlan", "flannel-udp", "flannel-host-gw", "calico"]
-ProxyMode = Literal["iptables", "ipvs", "nftables"]
-StoreKind = Literal["sqlite", "etcd"]
-NETWORKS: tuple[str, ...] = get_args(NetworkName)
-PROXIES: tuple[str, ...] = get_args(ProxyMode)
-STORES: tuple[str, ...] = get_args(StoreKind)
-
-#: the node that the API server runs on
-CONTROL_PLANE = "control-plane"
-#: namespaces are `<cluster>.<node>`, and the longest name of a node is CONTROL_PLANE
-NAME_MAX = 20
-#: seconds that a node may be silent: as with the original, and at least, since a busy machine is late at times
-NODE_GRACE, NODE_GRACE_MIN = 50, 5
-#: addresses of nodes are of one /24, after those of the switch and of the machines outside
-NODES_MAX = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +63,6 @@ def options(name: str, *, count: int = 3, **given: Any) -> Options:
     if problems:
         raise InputError(problems)
     return Options(name=name, nodes={node_name(i): i for i in range(count)}, **given)
-
-
-def node_name(number: int) -> str:
-    """What the node of that number is called: the control plane, then node1, node2 …"""
-    return f"node{number}" if number else CONTROL_PLANE
 
 
 def with_node(asked: Options) -> tuple[Options, str]:

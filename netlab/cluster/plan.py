@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from netlab.base.addresses import Address, Interface, Network
+from netlab.base.clusters import CONTROL_PLANE, SWITCH
 from netlab.base.names import DEVICE_NAME_MAX
 from netlab.cluster import networks
-from netlab.cluster.options import CONTROL_PLANE, Options
+from netlab.cluster.options import Options
 from netlab.compile.machines import compile_lab
 from netlab.compile.topology import Device, Place, StaticRoute, Topology
 from netlab.model import Bridge, HostState
 
 #: the wire between the nodes; the switch has the first address, the control plane the second
 LAN, LAN6 = IPv4Network("10.168.0.0/24"), IPv6Network("fd00:10:168::/64")
-SWITCH = "lan"
 #: Services, and those of them that have an address by their place: the API server and the name server
 SERVICES = IPv4Network("10.96.0.0/12")
 DNS_IP = SERVICES[10]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import netlab
 from netlab.base.errors import MachineError, NetlabError
+from netlab.base.patience import patience
 from netlab.cluster.machine import Process, Progress
 from netlab.daemons.machine import LinuxMachine
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 #: seconds that killed processes have to end
 PATIENCE = 30.0
-#: seconds between two looks at the nodes, and that one answer of the API may take
-LOOK, ANSWER = 0.05, 5.0
+#: seconds between two looks at the nodes, and that one answer of the API may take: of one that may be gone, and of one
+#: that begins on a busy machine
+LOOK, ANSWER, BEGINNING = 0.05, 5.0, 60.0
 #: how many ports are tried
 _PORTS = 1000
 
@@ -105,7 +107,7 @@ class ClusterMachine(LinuxMachine):
         progress: Progress,
     ) -> None:  # fmt: skip
         async def work() -> None:
-            async with _client(kubeconfig) as client:
+            async with _client(kubeconfig, timeout=BEGINNING) as client:
                 await asyncio.gather(*(_created(client, obj) for obj in objects if obj["kind"] == "Namespace"))
                 others = (_created(client, obj) for obj in objects if obj["kind"] != "Namespace")
                 await asyncio.gather(*others, _until_ready(client, nodes, limit, progress))
@@ -148,11 +150,11 @@ class ClusterMachine(LinuxMachine):
 
 
 @contextlib.asynccontextmanager
-async def _client(kubeconfig: Path) -> AsyncIterator[RestClient]:
+async def _client(kubeconfig: Path, *, timeout: float = ANSWER) -> AsyncIterator[RestClient]:
     from netlab.client.kubeconfig import load
     from netlab.client.rest import RestClient
 
-    client = RestClient(load(kubeconfig), timeout=ANSWER, user_agent="netlab-cluster")
+    client = RestClient(load(kubeconfig), timeout=patience(timeout), user_agent="netlab-cluster")
     try:
         yield client
     finally:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from netlab.lab.schema import Device, Family, IpAddress, IpNetwork, Mac, Strict, Text
+from netlab.lab.schema import Device, Family, IpAddress, IpNetwork, Label, Mac, Strict, Text, Whither, Whom
 
 Port = int
 
@@ -15,7 +16,9 @@ class Reach(Strict):
     """Packets from one place to another, and their answer."""
 
     from_: str = Field(alias="from", description="the node or container that sends")
-    to: str = Field(description="a node or container (all its addresses), or one address")
+    to: str = Field(
+        description="a node or container (all its addresses), or one address; of a cluster also pod/… or service/…"
+    )
     icmp: bool = False
     tcp: Port | None = Field(None, ge=1, le=65535)
     udp: Port | None = Field(None, ge=1, le=65535)
@@ -23,9 +26,7 @@ class Reach(Strict):
     family: Family | None = Field(None, description="4 or 6; both where both ends have addresses")
     size: int = Field(56, ge=0, le=65000, description="octets of an echo request's payload")
     answers: str | None = Field(None, description="text that the HTTP page or UDP answer must contain")
-    seen_as: IpAddress | None = Field(
-        None, description="the client address that the built-in web server must have seen"
-    )
+    seen_as: Whom | None = Field(None, description="the client address that the built-in web server must have seen")
 
     @model_validator(mode="after")
     def _one_probe(self) -> Reach:
@@ -56,7 +57,7 @@ class DnsCheck(Strict):
     from_: str = Field(alias="from", description="the node or container that asks, as its file resolv.conf says")
     name: str = Field(description="a name, to which its search list is applied; or an address")
     type: str = Field("A", description="A, AAAA, SRV, CNAME, TXT …; PTR for an address if left out")
-    server: IpAddress | None = Field(None, description="whom it asks; that of its resolv.conf if left out")
+    server: Whom | None = Field(None, description="whom it asks; that of its resolv.conf if left out")
     answers: list[Text] | None = Field(None, description="the data of all records of the answer, in any order")
     status: Literal["NOERROR", "NXDOMAIN", "REFUSED", "SERVFAIL"] = "NOERROR"
 
@@ -65,9 +66,12 @@ class Balance(Strict):
     """Who answers at an address that stands for several, and whether each does so as often as the others."""
 
     from_: str = Field(alias="from", description="the node or container that asks")
-    to: IpAddress
+    to: Whom
     http: Port = Field(ge=1, le=65535)
-    among: list[str] = Field(min_length=1, description="who should answer, each equally often: the servers' names")
+    among: list[str] = Field(
+        min_length=1,
+        description="who should answer, each equally often: the servers' names; pod/… for pods that answer with theirs",
+    )
     connections: int = Field(1000, ge=20, le=10000)
 
 
@@ -75,8 +79,8 @@ class RouteCheck(Strict):
     """A route as it is in a node."""
 
     on: str
-    to: IpNetwork
-    via: IpAddress | None = None
+    to: Whither = Field(description="a network; podcidr/NODE for that of a node's pods in a cluster")
+    via: Whom | None = None
     dev: Device | None = None
     table: int = 254
     absent: bool = False
@@ -86,7 +90,7 @@ class NeighbourCheck(Strict):
     """An ARP or NDP entry, learnt or permanent."""
 
     on: str
-    address: IpAddress
+    address: Whom
     mac: Mac | None = None
     dev: Device | None = None
 
@@ -97,7 +101,7 @@ class FdbCheck(Strict):
     on: str
     mac: Mac
     dev: Device
-    dst: IpAddress | None = None
+    dst: Whom | None = None
 
 
 class LinkCheck(Strict):
@@ -128,7 +132,7 @@ class RuleCheck(Strict):
 
     on: str
     table: Literal["raw", "mangle", "nat", "filter"]
-    chain: str
+    chain: str = Field(description="its name; * for any letters of it, as in KUBE-SVC-*")
     contains: str
     family: Family = 4
     packets: int | None = Field(None, ge=0, description="at least so many packets must have met it")
@@ -188,9 +192,65 @@ class PathCheck(Strict):
     watch: list[str] = Field(default_factory=list, description="more devices to watch: node:device")
 
 
+_COMPARED = {"matches", "not", "least", "most"}
+
+
+class ObjectCheck(Strict):
+    """Objects of a cluster's API: one by its name, or those of a selector.
+
+    has: by JSONPath, what is there: a value; null for nothing; {matches: REGEX}, {not: VALUE}, {least: N} or {most: N};
+    where a path leads to several values, all of them as a list. Without count and least, all of the selector's objects
+    have to be so, and there has to be one.
+    """
+
+    kind: str = Field(description="Deployment; the plural will do, and `kind.group` where there are two")
+    name: Text | None = None
+    namespace: Label = "default"
+    selector: str | None = Field(None, description="labels, as for kubectl -l")
+    has: dict[str, Any] = Field(default_factory=dict, description="by JSONPath: {.status.readyReplicas: 3}")
+    count: int | None = Field(None, ge=0, description="so many of the selector's objects are like that")
+    least: int | None = Field(None, ge=1, description="at least so many are")
+    absent: bool = False
+
+    @model_validator(mode="after")
+    def _one_question(self) -> ObjectCheck:
+        if self.name is not None and (self.selector is not None or self.count is not None or self.least is not None):
+            raise ValueError("selector, count and least are for objects without a name")
+        if self.absent and (self.count is not None or self.least is not None or (self.has and self.name)):
+            raise ValueError("what is absent has no fields and no count")
+        for path in self.has:
+            if not path.startswith((".", "[", "{")):
+                raise ValueError(f"{path!r} is no JSONPath (such as .status.readyReplicas)")
+        for wanted in self.has.values():
+            if isinstance(wanted, dict) and (len(wanted) != 1 or not set(wanted) <= _COMPARED):
+                raise ValueError(f"{wanted!r}: expected a value, or one of matches, not, least, most")
+        return self
+
+
+class KubectlCheck(Strict):
+    """What the person's kubectl prints. lines: regular expressions, found in lines of the output in this order."""
+
+    run: str = Field(description="its words, as typed behind kubectl")
+    lines: list[str] = Field(default_factory=list)
+    absent: list[str] = Field(default_factory=list, description="regular expressions that no line may match")
+    status: int = Field(0, ge=0, le=255)
+
+    @model_validator(mode="after")
+    def _expressions(self) -> KubectlCheck:
+        for expression in (*self.lines, *self.absent):
+            try:
+                re.compile(expression)
+            except re.error as e:
+                raise ValueError(f"{expression!r} is no regular expression: {e}") from None
+        return self
+
+
 KINDS = (
     "reach", "deny", "route", "neighbour", "fdb", "link", "sysctl", "rule", "bgp", "path", "balance", "dns", "matrix",
+    "object", "kubectl",
 )  # fmt: skip
+#: of them, those that only a cluster can be asked
+OF_CLUSTERS = ("object", "kubectl")
 
 
 class Check(Strict):
@@ -210,6 +270,8 @@ class Check(Strict):
     dns: DnsCheck | None = None
     matrix: MatrixCheck | None = None
     balance: Balance | None = None
+    object: ObjectCheck | None = None
+    kubectl: KubectlCheck | None = None
     within: float = Field(3.0, gt=0, le=120, description="seconds in which it must become true")
     hint: str | None = Field(None, description="what to look at when it fails")
 

@@ -30,6 +30,8 @@ RUN_DIR = Path("/run/netlab")
 FORMAT = 1
 #: the file that a cluster has in its directory, and a lab has not: both are named from one hat
 CLUSTER = "cluster.json"
+#: the file that it has besides if it is a lab's, with what is remembered of that
+LAB = "lab.json"
 #: seconds to wait for another verb on the same lab before refusing
 LOCK_PATIENCE = 20.0
 
@@ -100,6 +102,11 @@ class Journal:
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise JournalUnreadable(f"the journal {self.path} makes no sense: {e}", hint=self._mend()) from e
         kind = "cluster" if (self.dir / CLUSTER).exists() else "lab"
+        if kind != self.kind and on_cluster(self.name, self.dir.parent):
+            raise ConflictError(
+                f"lab {self.name!r} runs on a cluster, and this verb is about networks that labs lay themselves",
+                hint=f"netlab cluster exec --cluster {self.name} node1 looks into a node",
+            )
         if kind != self.kind:
             raise ConflictError(
                 f"{self.name!r} is a {kind} that is up", hint=f"take another name; netlab {kind} … speaks to it"
@@ -209,6 +216,11 @@ class Journal:
             os.close(fd)
 
 
+def on_cluster(name: str, run_dir: Path = RUN_DIR) -> bool:
+    """Whether a lab of that name is up that runs on a cluster."""
+    return all((run_dir / name / file).exists() for file in (LAB, "journal.json"))
+
+
 def _decoded(claims: dict[str, Any]) -> dict[str, HostState]:
     from netlab.model.codec import state_from_json
 
@@ -225,11 +237,13 @@ def _same_file(fd: int, path: Path) -> bool:
 
 
 def running(run_dir: Path = RUN_DIR, *, kind: Literal["lab", "cluster"] = "lab") -> list[str]:
-    """Names of the labs, or of the clusters, that are up, sorted."""
-    meant = kind == "cluster"
+    """Names of the labs, or of the clusters, that are up, sorted. A lab on a cluster is both."""
+
+    def meant(directory: Path) -> bool:
+        is_cluster = (directory / CLUSTER).exists()
+        return is_cluster if kind == "cluster" else not is_cluster or (directory / LAB).exists()
+
     try:
-        return sorted(
-            d.name for d in run_dir.iterdir() if (d / "journal.json").exists() and (d / CLUSTER).exists() == meant
-        )
+        return sorted(d.name for d in run_dir.iterdir() if (d / "journal.json").exists() and meant(d))
     except OSError:
         return []

@@ -26,6 +26,7 @@ MANIFESTS = "manifests"
 #: more namespaces are not begun ahead
 SIZE_GUESS_MAX = 2000
 _ENTRY = re.compile(rb"(?m)^  [a-z0-9][-a-z0-9]*:")
+_CLUSTER = re.compile(rb"(?m)^cluster:")
 _NAME = re.compile(rb"(?m)^name:[ \t]+([a-z0-9][-a-z0-9]*)[ \t]*(?:#.*)?$")
 
 
@@ -104,6 +105,11 @@ class Lab:
         return found.group(1).decode() if found else None
 
     @property
+    def on_cluster(self) -> bool:
+        """Whether it has a section `cluster`, by a look at the file that is no parsing."""
+        return _CLUSTER.search(self._content) is not None
+
+    @property
     def likely_size(self) -> int:
         """About how many namespaces it has: the keys one step in, which are mostly nodes and containers."""
         return min(len(_ENTRY.findall(self._content)), SIZE_GUESS_MAX)
@@ -132,8 +138,14 @@ class Lab:
 
     @cached_property
     def states(self) -> dict[str, HostState]:
-        """The desired network of every namespace. InputError."""
+        """The desired network of every namespace. InputError; so for a lab on a cluster, whose network is its own."""
         from netlab.compile.machines import compile_lab
+
+        if self.file.cluster:
+            raise InputError(
+                f"lab {self.name!r} runs on a cluster, whose networks are made by its daemons and not by lab.yaml",
+                hint=f"netlab lab graph {self.name} draws it; netlab cluster exec --cluster {self.name} node1 looks in",
+            )
 
         try:
             return compile_lab(self.topology)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from pathlib import Path
     from typing import BinaryIO
 
@@ -105,6 +105,41 @@ class Probes(Protocol):
 
     async def http(self, netns: str, to: Address, port: int, *, path: str, timeout: float) -> Answer:
         """One GET; `detail` is the status."""
+
+
+class Spot(NamedTuple):
+    """Where a pod is on this machine. netns: the path of its namespace; node, veth: whose other end of its cable that
+    is, and its name there, "" for a pod on its node's own network; files: what its containers see in /etc, by name."""
+
+    netns: str
+    node: str
+    veth: str
+    files: dict[str, Path] = {}  # noqa: RUF012 - a NamedTuple has no factory; it is never written to
+
+
+class Cluster(Protocol):
+    """A cluster that a lab runs on, and its API, as the administrator sees it."""
+
+    def opened(self) -> AbstractAsyncContextManager[None]:
+        """Requests may be made in the body."""
+
+    async def get(self, kind: str, name: str, *, namespace: str = "") -> dict[str, Any] | None:
+        """One object; None if it is not there. InputError if the server knows no such kind; NetlabError."""
+
+    async def all(self, kind: str, *, namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
+        """Objects of a namespace, or of all. Errors as of `get`."""
+
+    def spot(self, pod: Mapping[str, Any]) -> Spot | None:
+        """Where a pod is; None if it has no network yet or any more."""
+
+    def netns(self, node: str) -> str:
+        """The namespace of a node, or of the switch."""
+
+    def addresses(self, node: str) -> list[Address]:
+        """The addresses of a node, or of the switch."""
+
+    def kubectl(self, words: Sequence[str], *, timeout: float) -> tuple[int, str]:
+        """Run the person's kubectl: its status, and all that it printed. MachineError if there is none."""
 
 
 class OpenTaps(Protocol):

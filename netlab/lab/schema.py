@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from netlab.base.addresses import parse_mac
+from netlab.base.clusters import NODE_GRACE, NODE_GRACE_MIN, NODES_MAX, NetworkName, ProxyMode, StoreKind
 from netlab.base.names import device_name_problem, label_problem
 
 
@@ -58,6 +59,21 @@ def _interface(value: Any) -> Any:
     return interface
 
 
+def _address_or_place(value: Any) -> Any:
+    text = str(value)
+    try:
+        return ip_address(text)
+    except ValueError:
+        if _PLACE.match(text):
+            return text
+    raise ValueError(f"{text!r} is neither an address nor a place (such as node1, or pod/default/web of a cluster)")
+
+
+def _network_or_place(value: Any) -> Any:
+    text = str(value)
+    return text if text.startswith("podcidr/") else _network(value)
+
+
 def _network(value: Any) -> Any:
     text = str(value)
     if text == "default":
@@ -78,6 +94,8 @@ def _text(value: Any) -> Any:
 Device = Annotated[str, AfterValidator(_device)]
 Label = Annotated[str, AfterValidator(_label)]
 IpAddress = Annotated[Any, BeforeValidator(_address), _TEXT]
+Whom = Annotated[Any, BeforeValidator(_address_or_place), _TEXT]
+Whither = Annotated[Any, BeforeValidator(_network_or_place), _TEXT]
 IpInterface = Annotated[Any, BeforeValidator(_interface), _TEXT]
 IpNetwork = Annotated[Any, BeforeValidator(_network), _TEXT]
 Mac = Annotated[str, AfterValidator(parse_mac)]
@@ -86,6 +104,8 @@ Mtu = Annotated[int, Field(ge=1280, le=65535, description="bytes; 1280 is the le
 Family = Literal[4, 6]
 Protocol = Literal["tcp", "udp", "sctp"]
 
+#: node1; of a cluster also pod/NAMESPACE/NAME, pod/NAMESPACE/LABEL=VALUE, service/…, node-of/…
+_PLACE = re.compile(r"^(?:[a-z0-9][-a-z0-9]*|(?:pod|service|node-of)/[-a-z0-9]+/\S+)$")
 _PORTS = re.compile(r"^(?:(\d{1,5}):)?(\d{1,5})(?:/(tcp|udp|sctp))?$")
 _QUANTITY = re.compile(r"^(\d+(?:\.\d+)?)\s*([a-zA-Z%]*)$")
 _RATES = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "bps": 8, "kbps": 8 * 10**3, "mbps": 8 * 10**6}
@@ -410,6 +430,19 @@ class Policyd(Agent):
     """netlab policyd: NetworkPolicies."""
 
     bridged: bool = Field(False, description="pods hang on a bridge, whose packets have to pass iptables")
+
+
+class Cluster(Strict):
+    """The lab runs on a Kubernetes cluster of its name; what it is made of is as `netlab cluster up` has it."""
+
+    nodes: int = Field(3, ge=1, le=NODES_MAX, description="how many, the control plane included")
+    network: NetworkName = Field("flannel-vxlan", description="how pods of different nodes reach each other")
+    proxy: ProxyMode = Field("iptables", description="how Services are served")
+    store: StoreKind = Field("sqlite", description="where the API server keeps its objects")
+    ipv6: bool = Field(False, description="nodes and pods have IPv6 addresses, too")
+    node_monitor_grace_period: int = Field(
+        NODE_GRACE, ge=NODE_GRACE_MIN, description="seconds that a node may be silent before its pods are given up"
+    )
 
 
 class Agents(Strict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from netlab.lab.checkspec import Check
-from netlab.lab.schema import Agents, Bgp, Calico, Container, Flannel, Label, Network, Node, Strict
+from netlab.lab.schema import Agents, Bgp, Calico, Cluster, Container, Flannel, Label, Network, Node, Strict
 
 
 class LabFile(Strict):
@@ -21,4 +21,5 @@ class LabFile(Strict):
     bgp: Bgp | None = None
     calico: Calico | None = None
     agents: Agents | None = None
+    cluster: Cluster | None = Field(None, description="instead of all of these: a Kubernetes cluster")
     checks: list[Check] = Field(default_factory=list)

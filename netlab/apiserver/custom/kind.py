@@ -10,13 +10,13 @@ from netlab.api.catalogue import ALL_VERBS, Resource, Subresource
 from netlab.api.columns import Columns, definition
 from netlab.api.columns.ages import age
 from netlab.api.fielderrors import FieldError
+from netlab.api.jsonpath import find
 from netlab.api.managed import Type, of_schema
 from netlab.api.schemas import PREFIX
 from netlab.api.strategies import Strategy
 from netlab.apiserver.custom import rules
 from netlab.apiserver.custom import schema as schemas
 from netlab.apiserver.custom.conversion import WebhookConversion
-from netlab.apiserver.custom.jsonpath import find
 from netlab.apiserver.webhooks.caller import Caller
 
 _STATUS_VERBS = ("get", "patch", "update")

@@ -14,7 +14,8 @@ import click
 from netlab.base.errors import InputError, NetlabError
 from netlab.cli import output
 from netlab.cli.completing import complete_lab
-from netlab.cli.lab.common import engine, running_name
+from netlab.cli.lab.common import engine, on_clusters, running_name
+from netlab.lab.journal import on_cluster
 
 if TYPE_CHECKING:
     from netlab.lab.capture.packet import Packet, Place
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         "netlab lab capture docker0 node1:docker0 --wireshark",
         "netlab lab capture docker0 node1:eth0 -q -w - | tshark -r -",
         "netlab lab capture --read out.pcapng 'nginx-1:*'         # no lab, no root",
+        "netlab lab capture cluster-first 'pod/*:eth0' node1:flannel.1   # of a lab on a cluster",
     )
 )
 @click.argument("lab", metavar="[LAB]", required=False, shell_complete=complete_lab)
@@ -82,7 +84,8 @@ def capture(
     else:
         e = engine()
         e.machine.require_root()
-        record = e.record(running_name(lab))
+        name = running_name(lab)
+        record = on_clusters().with_pods(name) if on_cluster(name) else e.record(name)
         where = _select(e, record, places)
         with _target(e.machine, file, wireshark=wireshark) as stream:
             counts = _listen(e.machine, record, where, expression, stream, show, limit=limit, seconds=seconds)
@@ -156,7 +159,11 @@ def _select(e: Engine, record: Record, patterns: Sequence[str]) -> list[Place]:
     from netlab.lab.capture.places import select
 
     named = {pattern.partition(":")[0] for pattern in patterns}
-    own = [place for place, netns in record.places.items() if place in named or netns == f"{record.name}.{place}"]
+    own = [
+        place
+        for place, netns in record.places.items()
+        if place in named or netns == f"{record.name}.{place}" or place.startswith("pod/")
+    ]
     there = {place: e.machine.devices(record.places[place]) for place in own}
     if patterns:
         return select(patterns, there)

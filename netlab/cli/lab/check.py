@@ -8,7 +8,7 @@ import click
 
 from netlab.base.errors import EXIT_FAILED
 from netlab.cli import output
-from netlab.cli.lab.common import engine, lab_argument, lab_of
+from netlab.cli.lab.common import engine, lab_argument, lab_of, on_clusters
 
 if TYPE_CHECKING:
     from netlab.lab.checks import Result
@@ -36,7 +36,11 @@ def check(ctx: click.Context, lab: str, only: str, as_json: bool) -> None:
     e = engine()
     e.machine.require_root()
     definition = lab_of(lab)
-    context = Context(e.machine, e.record(definition.name), definition.topology)
+    context = (
+        on_clusters().context(definition)
+        if definition.on_cluster
+        else Context(e.machine, e.record(definition.name), definition.topology)
+    )
     chosen = [(i, c) for i, c in enumerate(definition.file.checks) if only.lower() in title(c).lower()]
 
     def place(i: int) -> str:

@@ -13,6 +13,7 @@ from netlab.cli import output
 from netlab.cli.completing import complete_lab
 
 if TYPE_CHECKING:
+    from netlab.daemons.labclusters import ClusterLabs
     from netlab.lab.engine import Engine
     from netlab.lab.labfile import Lab
 
@@ -39,13 +40,23 @@ def engine() -> Engine:
     return Engine(LinuxMachine(), say=output.note)
 
 
+def on_clusters() -> ClusterLabs:
+    """The engine of labs on clusters; remarks go to stderr."""
+    from netlab.daemons.clusters import ClusterMachine
+    from netlab.daemons.labclusters import ClusterLabs
+
+    return ClusterLabs(ClusterMachine(), say=output.note)
+
+
 def lab_of(name: str) -> Lab:
     """The lab's definition: of one that is up, the file and store that it was brought up with."""
     from netlab.base.errors import NetlabError
-    from netlab.lab.journal import Journal
+    from netlab.lab.journal import Journal, on_cluster
     from netlab.lab.labfile import Lab, available
 
     if "/" not in name and name not in available() and not Path(name).exists():
+        if on_cluster(name):
+            return Lab(Path(on_clusters().remembered(name).source))
         record = Journal(name).read(names_only=True)
         if record:
             return Lab(Path(record.source), record.store)

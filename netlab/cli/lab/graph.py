@@ -9,7 +9,7 @@ import click
 
 from netlab.base.errors import InputError
 from netlab.cli import output
-from netlab.cli.lab.common import engine, lab_argument, lab_of
+from netlab.cli.lab.common import engine, lab_argument, lab_of, on_clusters
 
 if TYPE_CHECKING:
     from netlab.lab.graph import End, Graph
@@ -37,7 +37,10 @@ def graph(lab: str, language: str | None, file: Path | None, live: bool, as_json
     from netlab.lab.graph import picture
 
     definition = lab_of(lab)
-    drawn = picture(definition.topology, broken=_broken(definition.name) if live else ())
+    if definition.on_cluster and live:
+        raise InputError("--live compares with lab.yaml, and of a cluster's networks that says nothing")
+    topology = on_clusters().topology(definition) if definition.on_cluster else definition.topology
+    drawn = picture(topology, broken=_broken(definition.name) if live else ())
     if as_json:
         output.emit_json(drawn)
         return

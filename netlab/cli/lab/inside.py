@@ -14,7 +14,8 @@ import click
 
 from netlab.base.errors import InputError, Problem
 from netlab.cli import output
-from netlab.cli.lab.common import engine, lab_argument, running_name
+from netlab.cli.lab.common import engine, lab_argument, on_clusters, running_name
+from netlab.lab.journal import on_cluster
 
 if TYPE_CHECKING:
     from netlab.lab.journal import Record
@@ -34,16 +35,18 @@ LOOK = 0.2
         "netlab lab exec docker0 nginx-1 ping -c 1 172.17.0.3",
         "netlab lab exec docker0 node1 iptables-save -t nat",
         "netlab lab exec docker0 node1 sh -c 'ip -br addr; bridge fdb'",
+        "netlab lab exec pod-anatomy pod/default/two-containers ss -tln   # of a lab on a cluster",
     ),
 )
 @lab_argument
 @click.argument("node", metavar="NODE")
 @click.argument("command", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(lab: str, node: str, command: tuple[str, ...]) -> None:
-    """Run a command in the network namespace of a node or container.
+    """Run a command in the network namespace of a node or container, or of a cluster's pod.
 
     Only the network is the node's, and its resolv.conf and hosts if lab.yaml has such files of it: all else, users and
-    /sys included, is the machine's. The exit status is the command's.
+    /sys included, is the machine's. A node of a cluster has files and processes of its own. The exit status is the
+    command's.
     """
     _become(lab, node, command[1:] if command[0] == "--" and len(command) > 1 else command, {})
 
@@ -75,6 +78,8 @@ def _bash_file(name: str) -> str:
 def _become(lab: str, node: str, argv: Sequence[str], env: dict[str, str]) -> None:
     e = engine()
     e.machine.require_root()
+    if on_cluster(running_name(lab)):
+        on_clusters().enter(running_name(lab), node, argv, env)
     record = e.record(running_name(lab))
     netns = e.netns_of(record, node)
     own = e.journal(record.name).dir / "files" / node
@@ -101,7 +106,10 @@ def _become(lab: str, node: str, argv: Sequence[str], env: dict[str, str]) -> No
 def logs(lab: str, names: tuple[str, ...], follow: bool, count: int | None, as_json: bool) -> None:
     """Print what processes have written. NAME is a node (all its processes) or NODE/PROCESS; by default all."""
     e = engine()
-    journal = e.journal(e.record(running_name(lab)).name)
+    name = running_name(lab)
+    journal = e.journal(name)
+    if not on_cluster(name):
+        e.record(name)
     chosen = _processes(names, list(e.machine.processes(journal.dir)), journal.name)
     files = [_Log(name, journal.dir / "log" / f"{name.replace('/', '.')}.log") for name in chosen]
     width = max((len(name) for name in chosen), default=0) if len(files) > 1 else 0

@@ -8,7 +8,7 @@ import click
 
 from netlab.base.errors import NetlabError
 from netlab.cli import output
-from netlab.cli.lab.common import engine, lab_argument, lab_of, running_name
+from netlab.cli.lab.common import engine, lab_argument, lab_of, on_clusters, running_name
 
 if TYPE_CHECKING:
     from netlab.compile.topology import Place, Process
@@ -96,21 +96,79 @@ def _place(place: Place, netns: str) -> dict[str, Any]:
 @output.json_option
 def status(lab: str | None, as_json: bool) -> None:
     """Show what runs: of one lab in detail, or of all that are up."""
-    from netlab.lab.journal import running
+    from netlab.lab.journal import on_cluster, running
 
     e = engine()
     names = [running_name(lab)] if lab else running()
-    details = [_status(e, name) for name in names]
+    details = [_status_on_cluster(name) if on_cluster(name) else _status(e, name) for name in names]
     if as_json:
         output.emit_json(details[0] if lab else details)
+    elif lab and "nodes" in details[0]:
+        _print_status_on_cluster(details[0])
     elif lab:
         _print_status(details[0])
     else:
         rows = [
-            [d["name"], len(d["namespaces"]), _sum(d), "clean" if d["clean"] else "drifted", d["source"]]
+            [d["name"], len(d["nodes"]), _sum(d), _ready(d), d["source"]]
+            if "nodes" in d
+            else [d["name"], len(d["namespaces"]), _sum(d), "clean" if d["clean"] else "drifted", d["source"]]
             for d in details
         ]
         output.table(["LAB", "NAMESPACES", "PROCESSES", "NETWORK", "FILE"], rows)
+
+
+def _status_on_cluster(name: str) -> dict[str, Any]:
+    from netlab.base.errors import NetlabError
+    from netlab.daemons.clusters import not_ready
+
+    labs = on_clusters()
+    remembered, nodes = labs.remembered(name), labs.status(name)
+    try:
+        pods = labs.pods(name)
+    except NetlabError:  # the server does not answer, which the nodes tell
+        pods = []
+    return {
+        "name": name, "source": remembered.source,
+        "exercise": remembered.exercise and remembered.exercise.get("id"),
+        "kubeconfig": labs.engine.cluster(name).kubeconfig,
+        "nodes": {
+            n.name: {
+                "on": n.on, "addresses": n.addresses, "init": n.pid,
+                "why": "is not in the API" if n.api is None else not_ready(n.api),
+            }
+            for n in nodes
+        },
+        "processes": {f"{n.name}/{what}": process for n in nodes for what, process in n.processes.items()},
+        "pods": [
+            {"namespace": p["metadata"]["namespace"], "name": p["metadata"]["name"], "node": p["spec"].get("nodeName"),
+             "phase": (p.get("status") or {}).get("phase"), "ip": (p.get("status") or {}).get("podIP")}
+            for p in pods
+        ],
+    }  # fmt: skip
+
+
+def _ready(detail: dict[str, Any]) -> str:
+    nodes = detail["nodes"].values()
+    return f"{sum(node['why'] is None for node in nodes)}/{len(nodes)} Ready"
+
+
+def _print_status_on_cluster(detail: dict[str, Any]) -> None:
+    click.echo(f"{output.style(detail['name'], 'cyan')}  from {detail['source']}")
+    if detail["exercise"]:
+        click.echo(f"exercise {detail['exercise']} is running: the lab is meant to be broken")
+    click.echo(f"export KUBECONFIG={detail['kubeconfig']}\n")
+    output.table(
+        ["NODE", "POWER", "API", "ADDRESSES"],
+        [
+            [name, "on" if n["on"] else output.Styled("off", "red"),
+             output.Styled(f"it {n['why']}", "red") if n["why"] else output.Styled("Ready", "green"),
+             ", ".join(n["addresses"])]
+            for name, n in detail["nodes"].items()
+        ],
+    )  # fmt: skip
+    click.echo()
+    columns = ("namespace", "name", "phase", "ip", "node")
+    output.table([column.upper() for column in columns], [[p[c] for c in columns] for p in detail["pods"]])
 
 
 def _sum(detail: dict[str, Any]) -> str:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netlab.cli import output
-from netlab.cli.lab.common import engine, lab_argument, running_name, store_option, with_store
+from netlab.cli.lab.common import engine, lab_argument, on_clusters, running_name, store_option, with_store
 
 if TYPE_CHECKING:
     from netlab.lab.engine import Outcome
+    from netlab.lab.labfile import Lab
 
 
 @click.command(
@@ -32,6 +33,9 @@ def up(lab: str, dry_run: bool, store: str | None, as_json: bool) -> None:
     LAB is a name (see `netlab lab list`), a folder, or a lab.yaml.
     """
     definition = with_store(lab, store)
+    if definition.on_cluster:
+        _up_cluster(definition, store, dry_run=dry_run, as_json=as_json)
+        return
     if dry_run:
         from netlab.cli.lab.words import print_plan
 
@@ -50,8 +54,42 @@ def up(lab: str, dry_run: bool, store: str | None, as_json: bool) -> None:
 def restart(lab: str, store: str | None, as_json: bool) -> None:
     """Take a lab down and bring it up again, with its file as it is now. A file with errors leaves the lab alone."""
     started = time.monotonic()
-    outcome = engine().restart(with_store(lab, store))
+    definition = with_store(lab, store)
+    if definition.on_cluster:
+        _up_cluster(definition, store, again=True, as_json=as_json)
+        return
+    outcome = engine().restart(definition)
     _report(outcome, time.monotonic() - started, as_json)
+
+
+def _up_cluster(
+    lab: Lab, store: str | None, *, dry_run: bool = False, again: bool = False, as_json: bool
+) -> None:  # fmt: skip
+    """Up, or down and up, of a lab on a cluster."""
+    if store is not None:
+        raise click.UsageError("--store is for flannel labs; a lab on a cluster says cluster: {store: etcd}")
+    if dry_run:
+        raise click.UsageError("a lab on a cluster is made by the cluster's daemons: there are no commands to print")
+    started = time.monotonic()
+    labs = on_clusters()
+    with output.progress(f"lab {lab.likely_name or lab.path}", None) as bar:
+
+        def told(what: str, count: int) -> None:
+            bar.advance(0, description=f"{what} ({count})" if count else what)
+
+        done = (labs.restart if again else labs.up)(lab, progress=told)
+    seconds = round(time.monotonic() - started, 2)
+    if as_json:
+        output.emit_json({
+            "name": done.name, "fresh": done.fresh, "nodes": done.nodes, "objects": done.objects,
+            "kubeconfig": done.kubeconfig, "removed": done.removed, "steps": done.seconds, "seconds": seconds,
+        })  # fmt: skip
+        return
+    for what in done.removed:
+        output.note(f"removed, as nobody asked for it: {what}")
+    what = f"{len(done.nodes)} nodes Ready, {done.objects} objects"
+    click.echo(f"{output.style('up', 'green')}  {done.name}: {what} in {seconds:.2f} s")
+    click.echo(f"    export KUBECONFIG={done.kubeconfig}    kubectl get pods    netlab lab check {done.name}")
 
 
 def _report(outcome: Outcome, seconds: float, as_json: bool) -> None:
@@ -91,7 +129,7 @@ def _report(outcome: Outcome, seconds: float, as_json: bool) -> None:
 @output.json_option
 def down(labs: tuple[str, ...], everything: bool, definition: str | None, as_json: bool) -> None:
     """Take labs down: processes, namespaces, journal. Needs nothing but the name."""
-    from netlab.lab.journal import running
+    from netlab.lab.journal import on_cluster, running
     from netlab.lab.labfile import Lab
 
     if bool(labs) == everything:
@@ -100,6 +138,9 @@ def down(labs: tuple[str, ...], everything: bool, definition: str | None, as_jso
     gone: list[dict[str, Any]] = []
     for name in todo:
         started = time.monotonic()
+        if on_cluster(name):
+            gone.append(_down_cluster(name, as_json=as_json))
+            continue
         removal = engine().down(name, definition=Lab.named(definition) if definition else None)
         seconds = time.monotonic() - started
         gone.append({
@@ -118,3 +159,12 @@ def down(labs: tuple[str, ...], everything: bool, definition: str | None, as_jso
             click.echo(f"    stopped process {visitor.pid}, which was still inside: {visitor.command}")
     if as_json:
         output.emit_json(gone)
+
+
+def _down_cluster(name: str, *, as_json: bool) -> dict[str, Any]:
+    started = time.monotonic()
+    nodes = on_clusters().down(name) or 0
+    seconds = round(time.monotonic() - started, 3)
+    if not as_json:
+        click.echo(f"{output.style('down', 'green')}  {name}: {nodes} nodes removed in {seconds:.2f} s")
+    return {"name": name, "was_up": True, "nodes": nodes, "seconds": seconds}

@@ -132,8 +132,11 @@ def matches(flow: Mapping[str, Value | None], sighting: Sighting) -> bool:
     return any(all(holds(wanted, view.get(key)) for key, wanted in flow.items()) for view in views)
 
 
-def holds(wanted: Value | None, saw: Value | None) -> bool:
-    """`saw` is what is wanted: equal numbers or text (of any case), an address in a prefix, a pattern; None: absent."""
+def holds(wanted: Value | Sequence[Value] | None, saw: Value | None) -> bool:
+    """`saw` is what is wanted: equal numbers or text (of any case), an address in a prefix, a pattern; None: absent.
+    Of several, one of them."""
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        return any(holds(one, saw) for one in wanted)
     if wanted is None or saw is None:
         return wanted is saw
     if isinstance(saw, int):

@@ -22,22 +22,24 @@ _DEVIATE = 4.75
 async def balance(spec: Balance, context: Context) -> str:
     """NotYet unless each of them, and nobody else, answers as often as chance would have it."""
     netns, probes = context.netns(spec.from_), context.machine.probes()
+    to, among = context.address(spec.to), context.among(spec.among)
     room = asyncio.Semaphore(AT_ONCE)
     counted: Counter[str] = Counter()
 
     async def ask() -> None:
         async with room:
-            if sum(counted[name] for name in counted if name not in spec.among) >= ENOUGH:
+            if sum(counted[name] for name in counted if name not in among) >= ENOUGH:
                 return
-            answer = await probes.http(netns, spec.to, spec.http, path="/whoami", timeout=patience(PATIENCE))
-        counted[answer.headers.get("x-server-name", "") if answer.outcome == "answered" else answer.outcome] += 1
+            answer = await probes.http(netns, to, spec.http, path=context.whoami, timeout=patience(PATIENCE))
+        who = context.server(answer.body, answer.headers) if answer.outcome == "answered" else answer.outcome
+        counted[who] += 1
 
     await asyncio.gather(*(ask() for _ in range(spec.connections)))
-    said = ", ".join(f"{name} {counted[name]}" for name in sorted({*counted, *spec.among}))
+    said = ", ".join(f"{name} {counted[name]}" for name in sorted({*counted, *among}))
     text = f"of {counted.total()} connections {spec.from_} → {spec.to} http {spec.http}: {said}"
-    if set(counted) - set(spec.among):
-        raise NotYet(f"{text}; only {', '.join(spec.among)} should answer")
-    if unfairness(counted, spec.among) > limit(len(spec.among)):
+    if set(counted) - set(among):
+        raise NotYet(f"{text}; only {', '.join(among)} should answer")
+    if unfairness(counted, among) > limit(len(among)):
         raise NotYet(f"{text}; chance alone does not make that of equal shares")
     return text
 

@@ -21,8 +21,7 @@ async def path(spec: PathCheck, context: Context) -> tuple[str, dict[str, Any]]:
     """Send the probe while all the devices are watched, then compare. NotYet tells what was not as expected."""
     from netlab.lab.capture import path as judge
 
-    watched = list(dict.fromkeys(_place(text) for text in [*(hop.at for hop in spec.hops), *spec.watch]))
-    devices = [(context.netns(place.node), place.device) for place in watched]
+    watched, devices = taps([*(hop.at for hop in spec.hops), *spec.watch], context)
     to = next((a for a in reach.targets(spec.probe, context) if a.version == spec.family), None)
     if to is None:
         raise CannotProbe(f"{spec.probe.to} has no IPv{spec.family} address")
@@ -30,7 +29,7 @@ async def path(spec: PathCheck, context: Context) -> tuple[str, dict[str, Any]]:
         packets = await watch(context, spec.probe, to, watched, devices)
     except OSError as e:
         raise CannotProbe(f"cannot watch {', '.join(map(str, watched))}: {e}") from e
-    expected = [judge.Expected(hop.at, hop.where, hop.outgoing) for hop in spec.hops]
+    expected = [judge.Expected(hop.at, context.where(hop.where), hop.outgoing) for hop in spec.hops]
     result = judge.check(packets, _flow(spec, to), expected, exactly=spec.exactly)
     seen = [str(hop).strip() for hop in result.hops]
     if not result.passed:
@@ -38,6 +37,14 @@ async def path(spec: PathCheck, context: Context) -> tuple[str, dict[str, Any]]:
             "; ".join(result.mismatches) + (f" (seen: {' → '.join(str(h.place) for h in result.hops)})" if seen else "")
         )
     return " → ".join(str(hop.place) for hop in result.hops), {"hops": seen}
+
+
+def taps(texts: list[str], context: Context) -> tuple[list[Place], list[tuple[str, str]]]:
+    """Places, and for each the (namespace, device) to listen at: a name that stands for several pods is there as often.
+    CannotProbe."""
+    places = dict.fromkeys(map(_place, texts))
+    found = [(place, tap) for place in places for tap in context.taps(place.node, place.device)]
+    return [place for place, _ in found], [tap for _, tap in found]
 
 
 def _place(text: str) -> Place:

@@ -19,8 +19,11 @@ PORT = 53
 async def dns(spec: DnsCheck, context: Context) -> str:
     """NotYet unless the answer is the one that is asked for."""
     netns = context.netns(spec.from_)
-    resolver = _resolver(spec.from_, context)
-    server: Address | None = spec.server or next(map(ip_address, resolver.servers), None)
+    text = context.resolv_conf(spec.from_)
+    resolver = parse(text) if text is not None else Resolver()
+    server: Address | None = (
+        context.address(spec.server) if spec.server else next(map(ip_address, resolver.servers), None)
+    )
     if server is None:
         raise CannotProbe(f"{spec.from_} has no file resolv.conf with a nameserver, and the check names no server")
     asked, kind = asking.reversed_name(spec.name) or (spec.name, spec.type)
@@ -39,12 +42,7 @@ async def dns(spec: DnsCheck, context: Context) -> str:
     told = f"{name} {kind}: {', '.join(data) or said.status}"
     if said.status != spec.status:
         raise NotYet(f"{told}, not {spec.status}")
-    wanted = sorted(spec.answers) if spec.answers is not None else None
+    wanted = sorted(map(context.text, spec.answers)) if spec.answers is not None else None
     if wanted is not None and wanted != data:
         raise NotYet(f"{told}, not {', '.join(wanted) or 'nothing'}")
     return told
-
-
-def _resolver(place: str, context: Context) -> Resolver:
-    path = f"files/{place}/resolv.conf"
-    return next((parse(file.content) for file in context.topology.files if file.path == path), Resolver())

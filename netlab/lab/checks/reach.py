@@ -21,8 +21,6 @@ def targets(spec: Reach, context: Context) -> list[Address]:
         return [ip_address(spec.to)]
     except ValueError:
         pass
-    context.netns(spec.to)
-    context.netns(spec.from_)
     here = {a.version for a in context.addresses(spec.from_)}
     found = [a for a in context.addresses(spec.to) if a.version in here and spec.family in (None, a.version)]
     if not found:
@@ -65,11 +63,14 @@ async def _reached(spec: Reach, netns: str, to: Address, context: Context) -> st
         raise NotYet(f"{spec.from_} → {to} {words(spec)}: {answer.outcome}, {answer.detail}")
     if spec.http and not answer.detail.startswith("2"):
         raise NotYet(f"{spec.from_} → {to} {words(spec)}: status {answer.detail}")
-    if spec.answers and spec.answers not in answer.body:
-        raise NotYet(f"{spec.from_} → {to} {words(spec)}: the answer does not contain {spec.answers!r}")
+    wanted = context.text(spec.answers) if spec.answers else ""
+    if wanted not in answer.body:
+        raise NotYet(f"{spec.from_} → {to} {words(spec)}: the answer does not contain {wanted!r}")
     client = answer.headers.get("x-client-address", "")
-    if spec.seen_as and (not client or _host(client) != spec.seen_as):
-        raise NotYet(f"{spec.from_} → {to} {words(spec)}: the server saw {client or 'nobody'}, not {spec.seen_as}")
+    if spec.seen_as:
+        asker = context.address(spec.seen_as, to.version)
+        if not client or _host(client) != asker:
+            raise NotYet(f"{spec.from_} → {to} {words(spec)}: the server saw {client or 'nobody'}, not {asker}")
     return f"{to} in {answer.seconds * 1000:.1f} ms" + (f" (server saw {_host(client)})" if client else "")
 
 
@@ -81,7 +82,7 @@ async def deny(spec: Reach, context: Context) -> str:
 
 
 async def _silent(spec: Reach, netns: str, to: Address, context: Context) -> str:
-    if spec.to in context.record.places:
+    if context.is_place(spec.to):
         await _must_be_alive(spec, to, context)
     answer = await probe(spec, netns, to, context)
     if answer.outcome in ("answered", "refused"):

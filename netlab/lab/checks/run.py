@@ -9,12 +9,9 @@ from typing import Any
 
 from netlab.base.errors import NetlabError
 from netlab.base.patience import patience
-from netlab.lab.checks import balance, journey, matrix, reach, routing, tables
+from netlab.lab.checks import balance, journey, matrix, objects, reach, routing, tables
 from netlab.lab.checks.result import CannotProbe, Context, NotYet, Result
 from netlab.lab.checkspec import Check
-
-#: seconds between two looks at what does not hold yet
-PAUSE = 0.1
 
 
 def run_all(
@@ -38,13 +35,14 @@ async def _run_all(
         done(results[i])
 
     # what looks at tables comes after what fills them; paths and balances want nothing else to move meanwhile
-    first = [i for i, c in enumerate(checks) if c.reach or c.deny]
+    first = [i for i, c in enumerate(checks) if c.reach or c.deny or c.object or c.kubectl]
     alone = [i for i, c in enumerate(checks) if c.path or c.balance]
     tables_ = [i for i in range(len(checks)) if i not in {*first, *alone}]
-    await asyncio.gather(*(one(i) for i in first))
-    for i in alone:
-        await one(i)
-    await asyncio.gather(*(one(i) for i in tables_))
+    async with context.opened():
+        await asyncio.gather(*(one(i) for i in first))
+        for i in alone:
+            await one(i)
+        await asyncio.gather(*(one(i) for i in tables_))
     return [results[i] for i in range(len(checks))]
 
 
@@ -64,6 +62,8 @@ def title(check: Check) -> str:
         return f"matrix of {', '.join(spec.among)} tcp {spec.tcp}"
     if kind == "dns":
         return f"dns {spec.from_}: {spec.name} {spec.type}"
+    if kind == "object":
+        return f"object {spec.kind} {spec.name or spec.selector or 'in ' + spec.namespace}"
     said = spec.model_dump(exclude_none=True, exclude_defaults=True)
     return f"{kind} " + " ".join(str(v) for v in said.values() if not isinstance(v, list | dict))
 
@@ -71,7 +71,7 @@ def title(check: Check) -> str:
 async def _evaluate(check: Check, context: Context, place: str) -> Result:
     started = time.monotonic()
     end = started + patience(check.within)
-    name = title(check)
+    name, words = title(check), check.model_dump_json()
 
     def result(outcome: Any, detail: str, more: dict[str, Any] | None = None) -> Result:
         hint = check.hint if outcome != "passed" else None
@@ -79,6 +79,7 @@ async def _evaluate(check: Check, context: Context, place: str) -> Result:
 
     while True:
         try:
+            await context.look(words)
             detail, more = await _once(check, context)
             return result("passed", detail, more)
         except CannotProbe as e:
@@ -87,9 +88,9 @@ async def _evaluate(check: Check, context: Context, place: str) -> Result:
             last = result("failed", e.message)
         except NetlabError as e:
             return result("unprobed", e.message)
-        if time.monotonic() + PAUSE > end:
+        if time.monotonic() + context.pause > end:
             return last
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(context.pause)
 
 
 async def _once(check: Check, context: Context) -> tuple[str, dict[str, Any]]:
@@ -101,6 +102,10 @@ async def _once(check: Check, context: Context) -> tuple[str, dict[str, Any]]:
         return await reach.deny(check.deny, context), {}
     if check.matrix:
         return await matrix.matrix(check.matrix, context), {}
+    if check.object:
+        return await objects.find(check.object, context), {}
+    if check.kubectl:
+        return await objects.kubectl(check.kubectl, context)
     if check.dns:
         from netlab.lab.checks import names  # what it needs of the DNS takes 40 ms to import
 

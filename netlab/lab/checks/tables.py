@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 from netlab.lab.checks.result import CannotProbe, Context, NotYet
 from netlab.lab.checkspec import FdbCheck, LinkCheck, NeighbourCheck, RouteCheck, RuleCheck, SysctlCheck
 from netlab.model import Address, Route
@@ -46,19 +48,20 @@ def _shown(value: object) -> str:
 def route(spec: RouteCheck, context: Context) -> str:
     """A route: gateway and device; the connected routes that follow from addresses count as well."""
     state = context.state(spec.on)
-    routes = [r for r in state.all(Route) if r.dst == spec.to and r.table == spec.table]
-    connected = [a for a in state.all(Address) if a.address.network == spec.to and spec.table == 254]
+    to, via = context.network(spec.to), context.address(spec.via) if spec.via else None
+    routes = [r for r in state.all(Route) if r.dst == to and r.table == spec.table]
+    connected = [a for a in state.all(Address) if a.address.network == to and spec.table == 254]
     ways = [(r.via, r.dev) for r in routes] + [(h.via, h.dev) for r in routes for h in r.nexthops]
     ways += [(None, a.dev) for a in connected]
-    fitting = [(v, d) for v, d in ways if spec.via in (None, v) and spec.dev in (None, d)]
+    fitting = [(v, d) for v, d in ways if via in (None, v) and spec.dev in (None, d)]
     if spec.absent:
         if fitting:
-            raise NotYet(f"{spec.on} has a route to {spec.to}")
-        return f"{spec.on} has no route to {spec.to}"
+            raise NotYet(f"{spec.on} has a route to {to}")
+        return f"{spec.on} has no route to {to}"
     if not fitting:
         there = "; ".join(_way(v, d) for v, d in ways) or "nothing"
-        raise NotYet(f"{spec.on} route to {spec.to}: {there}, not {_way(spec.via, spec.dev)}")
-    return f"{spec.on} {spec.to} {_way(*fitting[0])}"
+        raise NotYet(f"{spec.on} route to {to}: {there}, not {_way(via, spec.dev)}")
+    return f"{spec.on} {to} {_way(*fitting[0])}"
 
 
 def _way(via: object, dev: str | None) -> str:
@@ -67,21 +70,23 @@ def _way(via: object, dev: str | None) -> str:
 
 def neighbour(spec: NeighbourCheck, context: Context) -> str:
     """A resolved ARP or NDP entry."""
-    table = [n for n in context.machine.neighbours(context.netns(spec.on)) if n.address == spec.address]
+    address = context.address(spec.address)
+    table = [n for n in context.machine.neighbours(context.netns(spec.on)) if n.address == address]
     usable = [n for n in table if n.mac and spec.mac in (None, n.mac) and spec.dev in (None, n.dev)]
     if not usable:
         there = ", ".join(f"{n.mac or 'no MAC'} {n.dev} {n.state}" for n in table) or "nothing"
-        raise NotYet(f"{spec.on} knows {there} of {spec.address}" + (f", not {spec.mac}" if spec.mac else ""))
-    return f"{spec.on} {spec.address} is {usable[0].mac} on {usable[0].dev} ({usable[0].state})"
+        raise NotYet(f"{spec.on} knows {there} of {address}" + (f", not {spec.mac}" if spec.mac else ""))
+    return f"{spec.on} {address} is {usable[0].mac} on {usable[0].dev} ({usable[0].state})"
 
 
 def fdb(spec: FdbCheck, context: Context) -> str:
     """Behind which port a MAC is."""
+    dst = context.address(spec.dst) if spec.dst else None
     table = [
         e for e in context.machine.forwarding(context.netns(spec.on)) if e.mac == spec.mac and e.state != "PERMANENT"
     ]
     table += [e for e in context.machine.forwarding(context.netns(spec.on)) if e.mac == spec.mac and e.address]
-    if not any(e.dev == spec.dev and spec.dst in (None, e.address) for e in table):
+    if not any(e.dev == spec.dev and dst in (None, e.address) for e in table):
         there = ", ".join(f"{e.dev} {e.address or ''}".strip() for e in table) or "nowhere"
         raise NotYet(f"{spec.on} has {spec.mac} behind {there}, not {spec.dev}")
     return f"{spec.on} has {spec.mac} behind {spec.dev}"
@@ -103,11 +108,12 @@ def rule(spec: RuleCheck, context: Context) -> str:
     variant = context.record.iptables or context.machine.iptables_variant()
     counts = context.machine.counters(context.netns(spec.on), spec.family, spec.table, iptables=variant)
     where = f"{spec.on} {spec.table} {spec.chain}"
-    found = [c for c in counts if c.chain == spec.chain and spec.contains in c.rule]
+    text = context.text(spec.contains)
+    found = [c for c in counts if fnmatchcase(c.chain, spec.chain) and text in c.rule]
     if bool(found) == spec.absent:
-        raise NotYet(f"{where} has {'a' if found else 'no'} rule with {spec.contains!r}")
+        raise NotYet(f"{where} has {'a' if found else 'no'} rule with {text!r}")
     if not found:
-        return f"{where} has no rule with {spec.contains!r}"
+        return f"{where} has no rule with {text!r}"
     met = sum(c.packets for c in found)
     if spec.packets is not None and met < spec.packets:
         raise NotYet(f"{where}: {met} packets met {found[0].rule!r}, not {spec.packets}")

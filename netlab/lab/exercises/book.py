@@ -11,10 +11,24 @@ from netlab.base.errors import InputError, NetlabError, Problem
 from netlab.base.yamlfile import Document, Location, load, validated
 from netlab.compile.topology import Process
 from netlab.lab.capture.packet import Place
+from netlab.lab.checks.clusters import Name
 from netlab.lab.checks.run import title
 from netlab.lab.checkspec import Check
 from netlab.lab.exercises import edits
-from netlab.lab.exercises.spec import CheckRef, ConfigEdit, Edit, Exercise, ExerciseFile, ManifestEdit, Plug, Stop
+from netlab.lab.exercises.spec import (
+    CLUSTER_EDITS,
+    AnyEdit,
+    CheckRef,
+    ConfigEdit,
+    Edit,
+    Exercise,
+    ExerciseFile,
+    ManifestEdit,
+    OnCluster,
+    Plug,
+    Power,
+    Stop,
+)
 from netlab.lab.labfile import MANIFESTS, Lab, followed
 from netlab.model import HostState
 
@@ -67,7 +81,7 @@ class Book:
             if self._process(what).claims:
                 states = {**states, netns: self.lab.whole[netns].stamped(f"lab/{self.lab.name}")}
         for location, kind, change in steps:
-            if isinstance(change, Stop | ConfigEdit | ManifestEdit):
+            if isinstance(change, Stop | ConfigEdit | ManifestEdit | OnCluster):
                 continue
             place = self.document.place(location)
             try:
@@ -83,6 +97,10 @@ class Book:
             where = self.document.place(self._location(exercise))
             raise InputError([Problem(where, f"exercise {exercise.id} makes what no kernel could hold: {wrong[0]}")])
         return states
+
+    def edits(self, exercise: Exercise) -> list[AnyEdit]:
+        """What is done to the lab when the exercise starts, in order."""
+        return [what for _, _, what in self._edits(exercise)]
 
     def stopped(self, exercise: Exercise) -> list[str]:
         """The processes that do not run during the exercise, as the supervisor's table calls them."""
@@ -130,8 +148,10 @@ class Book:
         # by identity: two that are equal word by word are two
         return ("exercises", next(i for i, known in enumerate(self.exercises) if known is exercise))
 
-    def _edits(self, exercise: Exercise) -> Iterator[tuple[Location, str, Edit | ManifestEdit]]:
+    def _edits(self, exercise: Exercise) -> Iterator[tuple[Location, str, AnyEdit]]:
         where = self._location(exercise)
+        for i, gone in enumerate(exercise.build.objects if exercise.build else []):
+            yield (*where, "build", "objects", i), "delete", gone
         for i, removal in enumerate(exercise.build.leave_out if exercise.build else []):
             yield (*where, "build", "leave_out", i), "remove", removal
         for i, each in enumerate(exercise.breaks):
@@ -148,7 +168,9 @@ class Book:
         """Every name of a node or container that the exercise itself says."""
         where = self._location(exercise)
         for location, _, what in self._edits(exercise):
-            if isinstance(what, ManifestEdit):
+            if isinstance(what, Power):
+                yield (*location, "node"), what.node
+            if not isinstance(what, Edit):
                 continue
             yield (*location, "on"), what.on
             if isinstance(what, Plug):
@@ -172,9 +194,13 @@ class Book:
                 where = self.document.place((*self._location(exercise), "id"))
                 yield Problem(where, f"exercise {exercise.id!r} is there twice", "give one of them another id")
             seen.add(exercise.id)
-            for location, _, what in self._edits(exercise):
+            for location, kind, what in self._edits(exercise):
+                # a change of manifests goes with both
+                if kind != "manifest" and (kind in CLUSTER_EDITS) != (self.lab.file.cluster is not None):
+                    yield self._misplaced(location, kind)
                 if isinstance(what, ManifestEdit):
                     yield from self._manifest_problems(location, what)
+                if not isinstance(what, Edit):
                     continue
                 place = self.lab.topology.by_name.get(what.on)
                 if (
@@ -191,8 +217,14 @@ class Book:
                     yield self._unknown(location, f"lab.yaml has no check named {ref!r}", ref, self._lab_checks)
             places = self.lab.topology.by_name
             for location, name in self._places(exercise):
-                if name not in places:
+                if name not in places and not (self.lab.file.cluster and Name.parse(name)):
                     yield self._unknown(location, f"the lab has no node or container {name!r}", name, places)
+
+    def _misplaced(self, location: Location, kind: str) -> Problem:
+        if self.lab.file.cluster is None:
+            return Problem(self.document.place(location), f"{kind} is done to a cluster, and this lab has none")
+        hint = f"on a cluster there are {', '.join(CLUSTER_EDITS)}"
+        return Problem(self.document.place(location), f"{kind} changes a network that a lab lays itself", hint)
 
     def _config_problems(self, location: Location, what: ConfigEdit) -> Iterator[Problem]:
         place = self.lab.topology.by_name[what.on]

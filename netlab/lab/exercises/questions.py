@@ -9,9 +9,8 @@ from netlab.base.addresses import parse_mac
 from netlab.base.errors import InputError
 from netlab.lab.capture import path
 from netlab.lab.capture.identity import Sighting
-from netlab.lab.capture.packet import Place
 from netlab.lab.checks import Context, reach
-from netlab.lab.checks.journey import watch
+from netlab.lab.checks.journey import taps, watch
 from netlab.lab.checks.result import CannotProbe
 from netlab.lab.exercises.spec import Question
 
@@ -22,22 +21,28 @@ def answer(question: Question, context: Context) -> str:
 
 
 async def _answer(question: Question, context: Context) -> str:
-    place = Place.parse(question.at)
+    async with context.opened():
+        await context.look(question.model_dump_json())
+        return await _observed(question, context)
+
+
+async def _observed(question: Question, context: Context) -> str:
     family = question.probe.family or 4
     to = next((a for a in reach.targets(question.probe, context) if a.version == family), None)
     if to is None:
         raise CannotProbe(f"{question.probe.to} has no IPv{family} address")
-    devices = [(context.netns(place.node), place.device)]
+    places, devices = taps([question.at], context)
     try:
-        packets = await watch(context, question.probe, to, [place], devices)
+        packets = await watch(context, question.probe, to, places, devices)
     except OSError as e:
-        raise CannotProbe(f"cannot watch {place}: {e}") from e
+        raise CannotProbe(f"cannot watch {question.at}: {e}") from e
+    where = context.where(question.where)
     for sighting in map(Sighting.of, packets):
-        if path.matches(question.where, sighting) and question.field in sighting.fields:
+        if path.matches(where, sighting) and question.field in sighting.fields:
             return str(sighting.fields[question.field])
     wanted = " ".join(f"{key}={value}" for key, value in question.where.items())
     raise CannotProbe(
-        f"no packet with {wanted} passed {place} while netlab sent its {reach.words(question.probe)}",
+        f"no packet with {wanted} passed {question.at} while netlab sent its {reach.words(question.probe)}",
         hint=f"is the lab as it should be? netlab lab check {context.record.name}",
     )
 

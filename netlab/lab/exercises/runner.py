@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from netlab.base.errors import ConflictError, InputError
+from netlab.lab.capture.packet import Packet
 from netlab.lab.checks import Context, Result, run_all
 from netlab.lab.engine import Engine
 from netlab.lab.exercises import mend, packets, questions
 from netlab.lab.exercises.book import Book
-from netlab.lab.exercises.spec import CheckRef, Exercise, Question
+from netlab.lab.exercises.spec import CheckRef, Exercise, Pcap, Question
 from netlab.lab.journal import Record
 from netlab.lab.machine import States
 from netlab.model import Chain, Item
@@ -97,7 +98,7 @@ class Solution:
     """The way back to the lab as its file says. exercise: None if the file no longer has it.
 
     starts: the processes that did not run and do again, as namespace and command.
-    files: configurations that differ, by their paths, as unified diffs.
+    files: configurations that differ, by their paths, as unified diffs. commands: on a cluster, what a person types.
     """
 
     exercise: Exercise | None
@@ -105,6 +106,7 @@ class Solution:
     removed: tuple[str, ...] = ()
     starts: tuple[tuple[str, tuple[str, ...]], ...] = ()
     files: tuple[tuple[str, str], ...] = ()
+    commands: tuple[str, ...] = ()
 
 
 class _Stopped(NamedTuple):
@@ -342,13 +344,17 @@ class Exercises:
 
         if exercise.pcap is None:
             raise InputError(f"exercise {exercise.id} takes no capture file", hint=_how(exercise, self.name))
-        found = packets.grade(exercise.pcap, reading.read(file))
+        found = packets.grade(*self._named(exercise.pcap, list(reading.read(file))))
         lines = [Line(f.title, "passed" if f.passed else "failed", f.detail) for f in found]
         right = all(f.passed for f in found)
         if running and right:
             running = replace(running, captured=True)
             self._remember(replace(running, solved=self._finished(exercise, running)))
         return self._graded(exercise, running or Running(exercise.id, 0, captured=right), lines)
+
+    def _named(self, pcap: Pcap, captured: list[Packet]) -> tuple[Pcap, list[Packet]]:
+        """A capture and what it is graded by, in the same names: a lab of one's own has no others."""
+        return pcap, captured
 
     def _answer(self, exercise: Exercise, running: Running | None, given: str) -> Grade:
         if not exercise.questions:

@@ -175,6 +175,40 @@ class ManifestEdit(Strict):
         return self
 
 
+class ApplyObjects(Strict):
+    """On a cluster: objects that are applied, new ones or others in the place of the lab's."""
+
+    objects: list[dict[str, Any]] = Field(min_length=1)
+
+
+class DeleteObject(Strict):
+    """On a cluster: an object is missing."""
+
+    kind: str
+    name: Text
+    namespace: Label = "default"
+
+
+class PatchObject(DeleteObject):
+    """On a cluster: an object has other fields, as a merge patch (RFC 7386) has them."""
+
+    patch: dict[str, Any] = Field(min_length=1)
+
+
+class Power(Strict):
+    """On a cluster: a node is off, shut down in good order or by its plug."""
+
+    node: Label
+    how: Literal["stop", "crash"] = "crash"
+
+
+class RunCommand(Edit):
+    """On a cluster: a command in the network of a place, and the one that takes it back."""
+
+    command: list[Text] = Field(min_length=1)
+    undo: list[Text] = Field(min_length=1)
+
+
 class Remove(Edit):
     """Devices that are not there, with all that hangs on them; a veth pair goes whole. firewall: nor any chain."""
 
@@ -205,6 +239,11 @@ class Break(Strict):
     config: ConfigEdit | None = None
     manifest: ManifestEdit | None = None
     remove: Remove | None = None
+    apply: ApplyObjects | None = None
+    delete: DeleteObject | None = None
+    patch: PatchObject | None = None
+    power: Power | None = None
+    run: RunCommand | None = None
 
     @model_validator(mode="after")
     def _one_edit(self) -> Break:
@@ -218,19 +257,32 @@ class Break(Strict):
         return next(kind for kind in EDITS if getattr(self, kind) is not None)
 
     @property
-    def edit(self) -> Edit | ManifestEdit:
+    def edit(self) -> AnyEdit:
         """The edit itself."""
-        edit: Edit | ManifestEdit = getattr(self, self.kind)
+        edit: AnyEdit = getattr(self, self.kind)
         return edit
 
 
+#: what is done to a cluster, and has no place in lab.yaml
+OnCluster = ApplyObjects | DeleteObject | Power | RunCommand
+AnyEdit = Edit | ManifestEdit | OnCluster
+
 EDITS = tuple(Break.model_fields)
+#: of them, what can be done on a cluster, whose networks are not the lab's
+CLUSTER_EDITS = ("manifest", "apply", "delete", "patch", "power", "run")
 
 
 class Build(Strict):
-    """Built by hand: what of the lab the learner has to make."""
+    """Built by hand: what of the lab the learner has to make. objects: on a cluster."""
 
-    leave_out: list[Remove] = Field(min_length=1)
+    leave_out: list[Remove] = Field(default_factory=list)
+    objects: list[DeleteObject] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _something(self) -> Build:
+        if not self.leave_out and not self.objects:
+            raise ValueError("say what is left out: leave_out, or on a cluster objects")
+        return self
 
 
 def _name_or_check(value: Any) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from netlab.base.errors import InputError
 from netlab.base.yamlfile import Document
 from netlab.compile.topology import Topology
-from netlab.lab.resolving import agents, bgp, calico, flannel, guests, machines, whole, wires
+from netlab.lab.resolving import agents, bgp, calico, clusters, flannel, guests, machines, whole, wires
 from netlab.lab.resolving.desk import Desk, by_line
 from netlab.lab.schema_file import LabFile
 
@@ -23,7 +23,10 @@ def resolve(lab: LabFile, document: Document, *, store: str | None = None, folde
     store: see `labfile.Lab`; folder: where the lab's manifests lie.
     """
     desk = Desk(lab, document)
+    if lab.cluster:
+        return clusters.cluster(desk, lab.cluster, folder)
     desk.names()
+    clusters.without(desk)
     if store == "etcd":
         lab = flannel.with_etcd(desk)
     wires.networks(desk)

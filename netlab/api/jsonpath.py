@@ -1,4 +1,4 @@
-"""The JSONPath of printer columns, scale and selectable fields: names, indices, `[*]`, one simple filter."""
+"""The JSONPath of printer columns, scale, selectable fields and checks: names, indices, `[*]`, one simple filter."""
 
 from __future__ import annotations
 
