@@ -17,6 +17,8 @@ CONTROL_PLANE = "control-plane"
 SWITCH = "lan"
 #: namespaces are `<cluster>.<node>`, and the longest name of a node is CONTROL_PLANE
 NAME_MAX = 20
+#: seconds that a node may be silent: as with the original, and at least, since a busy machine is late at times
+NODE_GRACE, NODE_GRACE_MIN = 50, 5
 #: addresses of nodes are of one /24, after those of the switch and of the machines outside
 NODES_MAX = 100
 

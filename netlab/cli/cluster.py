@@ -100,6 +100,8 @@ def _told(bar: output.Progress) -> Progress:
               help="How Services are served.")  # fmt: skip
 @click.option("--store", default="sqlite", show_default=True, type=click.Choice(["sqlite", "etcd"]),
               help="Where the API server keeps its objects.")  # fmt: skip
+@click.option("--node-monitor-grace-period", type=int, default=50, show_default=True, metavar="SECONDS",
+              help="How long a node may be silent before its pods are given up.")  # fmt: skip
 @click.option("--ipv6", is_flag=True, help="Nodes and pods have IPv6 addresses, too.")
 @click.option("--disk", "disks", type=PATH, metavar="DIR", default="/var/lib/netlab/clusters", show_default=True,
               help="Where a new cluster's nodes keep what they write: a real file system, no overlay.")  # fmt: skip

@@ -56,6 +56,8 @@ from netlab.cli.apiserver import PATH
 @click.option("--client-ca-file", "client_ca", type=PATH, metavar="FILE", help="Whose clients it answers.")
 @click.option("--eviction-hard", default="memory.available<100Mi,nodefs.available<500Mi", show_default=True,
               metavar="SIGNAL<AMOUNT,…", help="When pods are evicted.")  # fmt: skip
+@click.option("--node-lease-duration", "lease", type=click.IntRange(1), default=40, show_default=True,
+              metavar="SECONDS", help="What a Lease of the node is good for; renewed four times in it.")  # fmt: skip
 @click.option("--pull", is_flag=True, help="Fetch images that are not in the store.")
 @click.option("--insecure-registry", "insecure", is_flag=True, help="From registries without a certificate, too.")
 @click.option("--healthz-bind-address", default="127.0.0.1", show_default=True, metavar="ADDRESS",

@@ -28,6 +28,10 @@ _CONTROLLERS = (
         "--node-cidr-mask-size", metavar="BITS,…", default="",
         help="How long a node's parts are, in the same order.  [default: 24 for IPv4, 64 for IPv6]",
     ),
+    click.option(
+        "--node-monitor-grace-period", "node_grace", type=click.FloatRange(1), metavar="SECONDS", default=50,
+        show_default=True, help="How long a node may give no sign of life; it has to renew its Lease more often.",
+    ),
 )  # fmt: skip
 
 
@@ -44,7 +48,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     from netlab.daemons.controllers import Settings, chosen
 
     ranges = cluster_ranges(given.pop("cluster_cidr"), given.pop("node_cidr_mask_size"))
-    return Settings(chosen(given.pop("chosen")), ranges)
+    return Settings(chosen(given.pop("chosen")), ranges, node_grace=given.pop("node_grace"))
 
 
 @click.command(

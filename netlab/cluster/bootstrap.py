@@ -49,14 +49,21 @@ def _configurations(cluster: Cluster) -> list[Json]:
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", "mode": asked.proxy,
         "clusterCIDR": ",".join(map(str, networks.pods(asked))),
     }  # fmt: skip
-    found = [_config_map("kube-system", "kube-proxy", {"config.conf": _text(proxy)})]
+    kubelet = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+        "clusterDNS": [str(plan.DNS_IP)], "nodeLeaseDurationSeconds": plan.lease(asked),
+    }  # fmt: skip
+    found = [
+        _config_map("kube-system", "kube-proxy", {"config.conf": _text(proxy)}),
+        _config_map("kube-system", "kubelet-config", {"kubelet": _text(kubelet)}),
+    ]
     if asked.network != "calico":
         found.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-flannel"}})
         files = networks.pod_network(asked, cluster.control_plane.name).files
         data = {path.rpartition("/")[2]: text for path, text in files.items()}
         found.append(_config_map("kube-flannel", "kube-flannel-cfg", data))
         found += _readable("kube-flannel", "kube-flannel-cfg")
-    return [*found, *_readable("kube-system", "kube-proxy")]
+    return [*found, *_readable("kube-system", "kube-proxy"), *_readable("kube-system", "kubelet-config")]
 
 
 def _readable(namespace: str, name: str) -> list[Json]:

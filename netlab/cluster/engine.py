@@ -446,8 +446,8 @@ def _same_kind(journal: Journal, a_labs: bool) -> None:
 def _same(known: Options, asked: Options) -> Options:
     """The options under which it is up, if they are not others than those asked for. ConflictError."""
     differ = [
-        f"--{key} {getattr(known, key)}"
-        for key in ("network", "proxy", "store", "ipv6")
+        f"--{key.replace('_', '-')} {getattr(known, key)}"
+        for key in ("network", "proxy", "store", "ipv6", "node_monitor_grace_period")
         if getattr(known, key) != getattr(asked, key)
     ]
     if differ:

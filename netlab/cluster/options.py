@@ -9,6 +9,8 @@ from netlab.base.clusters import (
     CONTROL_PLANE,
     NAME_MAX,
     NETWORKS,
+    NODE_GRACE,
+    NODE_GRACE_MIN,
     NODES_MAX,
     PROXIES,
     STORES,
@@ -24,7 +26,8 @@ from netlab.base.names import label_problem
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """nodes: by name, the number from which its addresses follow; 0 is the control plane. It keeps its number as long
-    as it is there, whoever else comes and goes."""
+    as it is there, whoever else comes and goes. node_monitor_grace_period: seconds that a node may be silent before its
+    pods are given up."""
 
     name: str
     nodes: dict[str, int] = field(default_factory=dict)
@@ -32,6 +35,7 @@ class Options:
     proxy: ProxyMode = "iptables"
     store: StoreKind = "sqlite"
     ipv6: bool = False
+    node_monitor_grace_period: int = NODE_GRACE
 
     def as_json(self) -> dict[str, Any]:
         """What the journal keeps."""
@@ -49,6 +53,10 @@ def options(name: str, *, count: int = 3, **given: Any) -> Options:
     for option, known in (("network", NETWORKS), ("proxy", PROXIES), ("store", STORES)):
         if option in given and given[option] not in known:
             problems.append(Problem(f"--{option}", f"{given[option]!r} is none of {', '.join(known)}"))
+    grace = given.get("node_monitor_grace_period", NODE_GRACE)
+    if grace < NODE_GRACE_MIN:
+        wrong = f"{grace} s: expected at least {NODE_GRACE_MIN}"
+        problems.append(Problem("--node-monitor-grace-period", wrong))
     if given.get("ipv6") and given.get("network") == "flannel-udp":
         hint = "flannel-vxlan, flannel-host-gw and calico carry both families"
         problems.append(Problem("--ipv6", "flannel-udp carries IPv4 only", hint))

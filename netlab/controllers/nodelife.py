@@ -20,10 +20,10 @@ from netlab.controllers.owning import ENDED, ending, phase
 from netlab.controllers.shape import LEAN_PODS, NODES, PODS, Tools, Watch
 
 LEASES = Interest(Resource("coordination.k8s.io/v1", "leases"), namespace="kube-node-lease")
-#: seconds without a sign of life after which a node is not known to live; and for one that has never given one
-GRACE, STARTUP_GRACE = 50.0, 60.0
-#: seconds between two looks at a node
-PERIOD = 5.0
+#: seconds without a sign of life after which a node is not known to live that has never given one
+STARTUP_GRACE = 60.0
+#: seconds between two looks at a node, and how many there are at least in the time that it is given
+PERIOD, LOOKS = 5.0, 10
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 #: taints by condition: (type, status) and the taint that it brings
 _TAINTS = {
@@ -115,6 +115,7 @@ class NodeLifecycle:
     def __init__(self, tools: Tools) -> None:
         self._client, self._says = tools.client, tools.says
         self._now, self._clock = tools.now, tools.clock
+        self._grace, self._period = tools.node_grace, min(PERIOD, tools.node_grace / LOOKS)
         self._nodes, self._leases = tools.store(Interest(NODES)), tools.store(LEASES)
         self._pods = tools.store(LEAN_PODS)
         #: by node: the newest sign of life, and when it was seen by a clock that nobody sets: theirs may be wrong
@@ -164,7 +165,7 @@ class NodeLifecycle:
         if ready != "True":
             await self._pods_not_ready(key)
         again = await self._evict(key, taints, now)
-        return PERIOD if again is None else min(PERIOD, again)
+        return self._period if again is None else min(self._period, again)
 
     async def _judge(self, key: str, node: Object, now: float) -> Object:
         state, lease = node.get("status") or {}, self._leases.get(f"kube-node-lease/{key}")
@@ -174,7 +175,7 @@ class NodeLifecycle:
         if known is None or known[0] != sign:
             known = self._seen[key] = (sign, self._clock())
         ever = "Ready" in beats
-        if self._clock() - known[1] <= (GRACE if ever else STARTUP_GRACE) or _ready(node) == "Unknown":
+        if self._clock() - known[1] <= (self._grace if ever else STARTUP_GRACE) or _ready(node) == "Unknown":
             return node
         conditions = unknown(state.get("conditions") or (), times.seconds(now), ever=ever)
         changed = {**node, "status": {**state, "conditions": conditions}}

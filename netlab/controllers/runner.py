@@ -28,7 +28,7 @@ from netlab.client.rest import ApiError, ApiUnavailable, Object, RestClient
 from netlab.client.workqueue import WorkQueue
 from netlab.controllers.certificates import Authority
 from netlab.controllers.podranges import ClusterRange
-from netlab.controllers.shape import LEAN_PODS, Controller, Hopeless, Store, Tools, Watch
+from netlab.controllers.shape import LEAN_PODS, NODE_GRACE, Controller, Hopeless, Store, Tools, Watch
 
 log = logging.getLogger("controllers")
 
@@ -109,15 +109,16 @@ class _Loop:
 
 
 class Runner:
-    """Runs controllers against one server. ca, pod_ranges, authority: see Tools; identity: of this process; now: since
-    1970."""
+    """Runs controllers against one server. ca, pod_ranges, authority, node_grace: see Tools; identity: of this process;
+    now: since 1970."""
 
     def __init__(
         self, client: RestClient, controllers: Sequence[type[Controller]], *, ca: bytes = b"", identity: str = "",
-        pod_ranges: tuple[ClusterRange, ...] = (), authority: Authority | None = None, workers: int = WORKERS,
-        sleep: Sleep = asyncio.sleep, now: Callable[[], float] = time.time,
+        pod_ranges: tuple[ClusterRange, ...] = (), authority: Authority | None = None, node_grace: float = NODE_GRACE,
+        workers: int = WORKERS, sleep: Sleep = asyncio.sleep, now: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._workers, self._pod_ranges, self._authority = workers, pod_ranges, authority
+        self._node_grace = node_grace
         self.informers = Informers(client, sleep=sleep)
         self.kinds = Kinds(client, self.informers, shared=[LEAN_PODS], sleep=sleep)
         self._recorders: list[Recorder] = []
@@ -133,7 +134,8 @@ class Runner:
         recorder = Recorder(self._client, Correlator(name, self._identity, now=self._now))
         self._recorders.append(recorder)
         self._add(make(Tools(
-            self._client, self._store, self.kinds, recorder, self._ca, self._now, self._pod_ranges, self._authority
+            self._client, self._store, self.kinds, recorder, self._ca, self._now, self._pod_ranges, self._authority,
+            self._node_grace,
         )))  # fmt: skip
 
     def _store(self, interest: Interest) -> Store:

@@ -22,6 +22,8 @@ SERVICES = Resource("v1", "services")
 PODS = Resource("v1", "pods")
 NODES = Resource("v1", "nodes")
 REPLICA_SETS = Resource("apps/v1", "replicasets")
+#: seconds without a sign of life after which a node is not known to live
+NODE_GRACE = 50.0
 
 #: of a change (old, new), the keys that it is a reason to look at
 Keys = Callable[[Object | None, Object | None], Iterable[str]]
@@ -98,8 +100,8 @@ class Says(Protocol):
 class Tools:
     """What a controller is made with. store: the cache of one of its WATCHES, indexed by `namespace` and `controller`;
     ca: certificates (PEM) by which pods know the API server; now: seconds since 1970, for what is written; pod_ranges:
-    of what nodes get their parts; authority: signs what is approved; clock: seconds that only grow, for what is waited.
-    """
+    of what nodes get their parts; authority: signs what is approved; clock: seconds that only grow, for what is waited;
+    node_grace: seconds without a sign of life that a node has."""
 
     client: RestClient
     store: Callable[[Interest], Store]
@@ -110,6 +112,7 @@ class Tools:
     pod_ranges: tuple[ClusterRange, ...] = ()
     authority: Authority | None = None
     clock: Callable[[], float] = field(default=time.monotonic)
+    node_grace: float = NODE_GRACE
 
 
 async def create_missing(client: RestClient, path: str, obj: Object) -> None:

@@ -43,6 +43,7 @@ from netlab.daemons.proxy.machine import serve as serve_proxy
 from netlab.daemons.proxy.options import Options as ProxyOptions
 from netlab.daemons.signals import told, until_told
 from netlab.daemons.sources import Source, Want
+from netlab.kubelet.registering import LEASE
 
 #: where an agent's options are, and where the files of a flannel network go, by their names
 CONFIG, CNI = Path("/etc/kubernetes/agent.json"), Path("/etc/cni/net.d")
@@ -60,7 +61,7 @@ class Options:
     to ask; pki: a directory with kubelet.crt and kubelet.key, to serve with, and ca.crt; cgroup: below which pods are;
     images: the store; proxy: mode of the Service proxy; pods: the prefixes of all pods; flannel, calico: which network,
     if any; bridged: whether pods hang on a bridge; dns: the cluster's name server, serve_dns: whether it is here;
-    taints: (key, value, effect) and labels that the node registers with."""
+    lease: seconds that the node's Lease is good for; taints: (key, value, effect) and labels that it registers with."""
 
     node: str
     ips: tuple[str, ...]
@@ -75,6 +76,7 @@ class Options:
     bridged: bool = True
     dns: str = "10.96.0.10"
     serve_dns: bool = False
+    lease: int = LEASE
     taints: tuple[tuple[str, str, str], ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
 
@@ -160,6 +162,7 @@ async def _kubelet(options: Options, config: ApiConfig, ready: Ready) -> None:
         kubeconfig=options.kubeconfig, node=options.node, ips=tuple(map(ip_address, options.ips)),
         dns=(ip_address(options.dns),), images=options.images, cgroup=options.cgroup, labels=options.labels,
         this_machine=True, cert=pki / "kubelet.crt", key=pki / "kubelet.key", client_ca=pki / "ca.crt",
+        lease=options.lease,
         taints=[{"key": key, "value": value, "effect": effect} for key, value, effect in options.taints],
     )  # fmt: skip
     async with _client(config, "kubelet") as client:
@@ -291,6 +294,7 @@ async def _joined(invitation: joining.Invitation, options: Options, root: Path) 
     whole = {
         **{name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()},
         "proxy": found["proxy"], "pods": found["pods"], "dns": found["dns"],
+        "lease": found["lease"],
     }  # fmt: skip
     put(options.pki / CONFIG.name, orjson.dumps(whole, option=orjson.OPT_INDENT_2))
 

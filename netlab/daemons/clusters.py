@@ -69,19 +69,11 @@ class ClusterMachine(LinuxMachine):
 
     def images(self, root: Path, tell: Callable[[str], None]) -> None:
         from netlab.runtime.images import build
-        from netlab.runtime.images.catalogue import CATALOGUE
-        from netlab.runtime.images.reference import Reference
         from netlab.runtime.images.store import Store
 
         store = Store(root)
         root.mkdir(parents=True, exist_ok=True)
-        have = {image.name for image in store.all()}
-        lacking = [
-            recipe.names[0]
-            for recipe in CATALOGUE
-            if all(Path(path).exists() for path in recipe.binaries)
-            and not {str(Reference.parse(name)) for name in recipe.names} <= have
-        ]
+        lacking = build.lacking(store)
         if lacking:
             build.build(store, lacking, tell=tell)
 

@@ -43,7 +43,7 @@ from netlab.controllers.replicationcontrollers import ReplicationControllers
 from netlab.controllers.rootca import RootCa
 from netlab.controllers.runner import Runner
 from netlab.controllers.serviceaccounts import ServiceAccounts
-from netlab.controllers.shape import Controller
+from netlab.controllers.shape import NODE_GRACE, Controller
 from netlab.controllers.statefulsets import StatefulSets
 from netlab.controllers.tokens import TokenSecrets
 from netlab.controllers.volumebinding import VolumeBinder
@@ -68,11 +68,12 @@ USER_AGENT = "netlab-controllers"
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What controllers are told. chosen: those that run; pod_ranges: of what nodes get their podCIDRs; authority: who
-    signs certificates."""
+    signs certificates; node_grace: seconds that a node may be silent."""
 
     chosen: tuple[type[Controller], ...] = CONTROLLERS
     pod_ranges: tuple[ClusterRange, ...] = ()
     authority: Authority | None = None
+    node_grace: float = NODE_GRACE
 
 
 class Running(loops.Running[Runner]):
@@ -87,6 +88,7 @@ class Running(loops.Running[Runner]):
                 identity=identity,
                 pod_ranges=settings.pod_ranges,
                 authority=settings.authority,
+                node_grace=settings.node_grace,
             )
 
         super().__init__(config, agent=USER_AGENT, lease=LEASE, make=make)

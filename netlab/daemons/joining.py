@@ -153,7 +153,7 @@ async def _addresses(client: RestClient, node: str) -> set[str]:
 
 async def settings(config: ApiConfig) -> dict[str, Any]:
     """What the cluster's nodes have in common: `files` of the pod network by name, `proxy` mode, `pods` prefixes, the
-    address of `dns`.
+    address of `dns`, seconds of a `lease`.
 
     InputError if its network is none that a machine can join.
     """
@@ -168,12 +168,13 @@ async def settings(config: ApiConfig) -> dict[str, Any]:
             raise InputError(
                 "the cluster's pod network is not flannel: only that one can be joined by other machines"
             ) from e
+        kubelet = orjson.loads((await _configuration(client, "kube-system", "kubelet-config"))["kubelet"])
         dns = await client.get(path("v1", "services", namespace="kube-system", name="kube-dns"))
     finally:
         await client.aclose()
     return {
         "files": flannel, "proxy": proxy["mode"], "pods": proxy["clusterCIDR"].split(","),
-        "dns": dns["spec"]["clusterIP"],
+        "dns": dns["spec"]["clusterIP"], "lease": kubelet["nodeLeaseDurationSeconds"],
     }  # fmt: skip
 
 

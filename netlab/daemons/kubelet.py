@@ -35,6 +35,7 @@ from netlab.kubelet.kubelet import Kubelet
 from netlab.kubelet.making import Making, NodeFacts
 from netlab.kubelet.making.world import Tell
 from netlab.kubelet.node import Machine, Moment
+from netlab.kubelet.registering import LEASE
 from netlab.kubelet.serving.access import Access, Who
 from netlab.kubelet.serving.server import Server
 from netlab.kubelet.world import ApiWorld
@@ -53,7 +54,8 @@ class Options:
     store; manifests: a directory of static pods; cni: one of network configurations; cni_root: below which plugins keep
     their state; ips: of the node, found if none; cgroup: below which all containers' groups are; cert, key, client_ca:
     of the server that the API server asks at `port`, which there is with all three; eviction_hard: see
-    `evicting.thresholds`; pull: whether images may be fetched; health: where /healthz answers, None for nowhere."""
+    `evicting.thresholds`; lease: seconds that the node's Lease is good for; pull: whether images may be fetched;
+    health: where /healthz answers, None for nowhere."""
 
     kubeconfig: Path
     node: str
@@ -76,6 +78,7 @@ class Options:
     key: Path | None = None
     client_ca: Path | None = None
     eviction_hard: str = DEFAULT
+    lease: int = LEASE
     pull: bool = False
     insecure: bool = False
     health: tuple[str, int] | None = None
@@ -153,7 +156,7 @@ def kubelet_of(client: RestClient, options: Options) -> Kubelet:
     return Kubelet(
         client, Runtime(options.runtime, store, cgroup=cgroup), network, machine, making, ips=options.ips,
         logs=options.logs, manifests=options.manifests, moment=moment, hard=thresholds(options.eviction_hard),
-        pulls=options.pull, insecure=options.insecure,
+        pulls=options.pull, insecure=options.insecure, lease=options.lease,
     )  # fmt: skip
 
 

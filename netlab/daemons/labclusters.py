@@ -64,7 +64,7 @@ def asked_for(lab: Lab) -> Options:
     """The cluster that a lab asks for. InputError."""
     spec = lab.file.cluster
     assert spec is not None, "somebody looked at the file"
-    return options(lab.name, count=spec.nodes, network=spec.network, proxy=spec.proxy, store=spec.store, ipv6=spec.ipv6)
+    return options(lab.name, count=spec.nodes, **spec.model_dump(exclude={"nodes"}))
 
 
 def objects_of(lab: Lab) -> list[Manifest]:

@@ -32,7 +32,7 @@ from netlab.kubelet.making.world import Tell
 from netlab.kubelet.mirrors import Mirrors
 from netlab.kubelet.needs import Clock, Making, Network
 from netlab.kubelet.node import Machine, Moment
-from netlab.kubelet.registering import NODES, Registration
+from netlab.kubelet.registering import LEASE, NODES, Registration
 from netlab.kubelet.seen import UID
 from netlab.kubelet.static import Manifests
 from netlab.kubelet.tools import Tools
@@ -50,13 +50,13 @@ REFRESH = 60.0
 
 class Kubelet:
     """making: of the world, what makes pods; moment: how the node does; logs: below which containers write; manifests:
-    a directory of static pods; hard: when pods are evicted."""
+    a directory of static pods; hard: when pods are evicted; lease: seconds that the node's Lease is good for."""
 
     def __init__(
         self, client: RestClient, runtime: Runtime, network: Network, machine: Machine,
         making: Callable[[ApiWorld, Tell], Making], *, ips: Sequence[Address], logs: Path,
         moment: Callable[[], Moment], clock: Clock | None = None, manifests: Path | None = None,
-        pulls: bool = False, insecure: bool = False, hard: Sequence[Threshold] = (),
+        pulls: bool = False, insecure: bool = False, hard: Sequence[Threshold] = (), lease: int = LEASE,
     ) -> None:  # fmt: skip
         self.client, self.runtime, self.machine = client, runtime, machine
         self._clock = clock or Clock()
@@ -82,7 +82,7 @@ class Kubelet:
             found = await in_thread(moment)
             return replace(found, pressures=self._pressure.conditions(self._clock.now()))
 
-        self.registration = Registration(client, machine, now, says, self._clock)
+        self.registration = Registration(client, machine, now, says, self._clock, lease=lease)
         self._pods = self._informers.of(
             Interest(Resource("v1", "pods"), field_selector=f"spec.nodeName={machine.name}")
         )

@@ -23,17 +23,20 @@ log = logging.getLogger("kubelet")
 
 NODES, LEASES = Resource("v1", "nodes"), Resource("coordination.k8s.io/v1", "leases")
 LEASE_NAMESPACE = "kube-node-lease"
-#: seconds: a Lease is good for, and renewed after; the status is looked at, written at least, looked at while not ready
-LEASE, RENEW = 40, 10.0
+#: seconds that a Lease is good for, and how often it is renewed in that time
+LEASE, RENEWALS = 40, 4
+#: seconds after which the status is looked at, written at least, looked at while not ready
 LOOK, REPORT, LOOK_SOON = 10.0, 300.0, 0.5
 
 
 class Registration:
-    """moment: how the node does now; node: the object as it is known."""
+    """moment: how the node does now; lease: seconds that its Lease is good for; node: the object as it is known."""
 
     def __init__(
-        self, client: RestClient, machine: Machine, moment: Callable[[], Awaitable[Moment]], says: Says, clock: Clock
-    ) -> None:
+        self, client: RestClient, machine: Machine, moment: Callable[[], Awaitable[Moment]], says: Says, clock: Clock,
+        *, lease: int = LEASE,
+    ) -> None:  # fmt: skip
+        self._seconds = lease
         self._client, self.machine, self._moment, self._says, self._clock = client, machine, moment, says, clock
         self.node: Json = fresh(machine)
         self.registered, self.wake = asyncio.Event(), asyncio.Event()
@@ -141,14 +144,14 @@ class Registration:
             if failed:
                 failed, self._unheard = False, True
                 self.wake.set()
-            await self._clock.sleep(RENEW)
+            await self._clock.sleep(self._seconds / RENEWALS)
 
     async def _renew(self) -> None:
         name, stamp = (
             self.machine.name,
             datetime.fromtimestamp(self._clock.wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         )
-        spec = {"holderIdentity": name, "leaseDurationSeconds": LEASE, "renewTime": stamp}
+        spec = {"holderIdentity": name, "leaseDurationSeconds": self._seconds, "renewTime": stamp}
         if self._lease is not None:
             lease = {**self._lease, "spec": {**self._lease["spec"], **spec}}
             self._lease = await self._client.replace(LEASES.path(LEASE_NAMESPACE, name), lease)

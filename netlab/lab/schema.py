@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from netlab.base.addresses import parse_mac
-from netlab.base.clusters import NODES_MAX, NetworkName, ProxyMode, StoreKind
+from netlab.base.clusters import NODE_GRACE, NODE_GRACE_MIN, NODES_MAX, NetworkName, ProxyMode, StoreKind
 from netlab.base.names import device_name_problem, label_problem
 
 
@@ -440,6 +440,9 @@ class Cluster(Strict):
     proxy: ProxyMode = Field("iptables", description="how Services are served")
     store: StoreKind = Field("sqlite", description="where the API server keeps its objects")
     ipv6: bool = Field(False, description="nodes and pods have IPv6 addresses, too")
+    node_monitor_grace_period: int = Field(
+        NODE_GRACE, ge=NODE_GRACE_MIN, description="seconds that a node may be silent before its pods are given up"
+    )
 
 
 class Agents(Strict):

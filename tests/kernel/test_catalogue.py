@@ -112,6 +112,25 @@ def test_without_a_word_about_passwords_there_is_no_database(runtime: Runtime) -
     assert "MYSQL_ALLOW_EMPTY_PASSWORD" in (runtime.root / "db.log").read_text()
 
 
+def test_names_are_searched_for_as_the_texts_have_it(runtime: Runtime, tmp_path: Path) -> None:
+    """nslookup of busybox 1.28 asks as ping does: a name with a dot in it is looked for in the search list, too."""
+    hosts, resolv = tmp_path / "hosts", tmp_path / "resolv.conf"
+    hosts.write_text(
+        "10.96.0.10 kube-dns.kube-system.svc.cluster.local\n"
+        "10.244.0.30 web-0.nginx.default.svc.cluster.local web-0.nginx\n"
+    )
+    resolv.write_text("search default.svc.cluster.local\nnameserver 10.96.0.10\n")
+    mounts = Mount(str(hosts), "/etc/hosts"), Mount(str(resolv), "/etc/resolv.conf")
+    run(runtime, "dns-test", "busybox:1.28.4", *mounts, command=("sleep", "600"))
+    server = "Server:    10.96.0.10\nAddress 1: 10.96.0.10 kube-dns.kube-system.svc.cluster.local\n\n"
+    one = "Address 1: 10.244.0.30 web-0.nginx.default.svc.cluster.local\n"
+    assert runtime.run("dns-test", ["nslookup", "web-0.nginx"]).stdout == f"{server}Name:      web-0.nginx\n{one}"
+    typed = runtime.run("dns-test", ["sh", "-i", "-c", "nslookup web-0.nginx"])
+    assert typed.stdout.endswith(one), "a shell's own nslookup comes first"
+    none = runtime.run("dns-test", ["nslookup", "nowhere"])
+    assert (none.returncode, none.stdout, none.stderr) == (1, server, "nslookup: can't resolve 'nowhere'\n")
+
+
 def test_a_web_archive_and_who_serves_it(runtime: Runtime, tmp_path: Path) -> None:
     apps = tmp_path / "apps"
     apps.mkdir()

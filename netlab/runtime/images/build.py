@@ -19,6 +19,8 @@ from netlab.runtime.images.store import BUILT, LAYER, Image, Store
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: every build has it: what images are made of decides about their digest, not when
 _CREATED = "1970-01-01T00:00:00Z"
+#: of an image, the digest of the recipe that it was made by
+_LABEL = "netlab.recipe"
 
 
 _USERS = {
@@ -61,15 +63,42 @@ def build(store: Store, wanted: list[str], *, tell: Callable[[str], None] = lamb
     return made
 
 
+def lacking(store: Store) -> list[str]:
+    """Images that this machine has the files for and the store has not, or as an older recipe had them: a name of each.
+
+    What somebody has loaded or pulled under such a name is left alone.
+    """
+    have = {image.name: image for image in store.all()}
+
+    def fresh(recipe: Recipe, name: str) -> bool:
+        image = have.get(str(Reference.parse(name)))
+        return image is not None and (not image.built or _recipe(image) == recipe.digest)
+
+    return [
+        recipe.names[0]
+        for recipe in CATALOGUE
+        if all(Path(path).exists() for path in (*recipe.binaries, *recipe.trees))
+        and not all(fresh(recipe, name) for name in recipe.names)
+    ]
+
+
+def _recipe(image: Image) -> str | None:
+    labels = image.process.get("Labels")
+    return labels.get(_LABEL) if isinstance(labels, dict) else None
+
+
 def _make(store: Store, recipe: Recipe, references: list[Reference]) -> list[Image]:
     layer = _layer(recipe)
     digest, size = store.put(io.BytesIO(layer))
     import platform
 
+    process = {
+        **recipe.process, "Env": [f"PATH={_PATH}", *recipe.process.get("Env", ())], "Labels": {_LABEL: recipe.digest}
+    }  # fmt: skip
     config = {
         "created": _CREATED, "os": "linux",
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
-        "config": {"Env": [f"PATH={_PATH}"], **recipe.process},
+        "config": process,
         "rootfs": {"type": "layers", "diff_ids": [digest]},
         "history": [{"created": _CREATED, "created_by": BUILT, "comment": recipe.note}],
     }  # fmt: skip
@@ -86,8 +115,8 @@ def _layer(recipe: Recipe) -> bytes:
             contents[_merged(str(file))] = file.read_bytes()
         if binary.endswith("/busybox"):
             applets = run_in(None, [binary, "--list"], check=True).stdout.split()
-            own = {Path(b).name for b in recipe.binaries}
-            links |= {f"usr/bin/{applet}": "busybox" for applet in applets if applet not in own}
+            own = {f"usr/bin/{Path(b).name}" for b in recipe.binaries} | set(recipe.texts)
+            links |= {path: "busybox" for applet in applets if (path := f"usr/bin/{applet}") not in own}
     for tree in recipe.trees:
         files = (path for path in sorted(Path(tree).rglob("*")) if path.is_file())
         contents |= {_merged(str(path)): path.read_bytes() for path in files}

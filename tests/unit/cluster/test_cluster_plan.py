@@ -146,6 +146,20 @@ def test_the_control_plane_alone_has_a_taint_and_serves_names() -> None:
     assert not node["serve_dns"] and node["taints"] == []
 
 
+def test_a_node_renews_its_lease_in_the_time_that_it_may_be_silent() -> None:
+    cluster = planned(node_monitor_grace_period=10)
+    server = next(row for row in table(cluster) if row["name"] == "control-plane/server")
+    argv = server["argv"]
+    assert isinstance(argv, list) and argv[argv.index("--node-monitor-grace-period") + 1] == "10"
+    assert plan.agent(cluster, cluster.node("node1"))["lease"] == 8
+    [told] = [o for o in bootstrap.objects(cluster, ca=b"") if o["metadata"]["name"] == "kubelet-config"]
+    assert json.loads(told["data"]["kubelet"])["nodeLeaseDurationSeconds"] == 8
+    # as the original has it, if nobody says otherwise
+    assert plan.agent(planned(), planned().node("node1"))["lease"] == 40
+    with pytest.raises(InputError, match="at least 5"):
+        options("c", node_monitor_grace_period=1)
+
+
 def test_the_objects_of_the_beginning() -> None:
     cluster = planned()
     found = {(o["kind"], o["metadata"]["name"]): o for o in bootstrap.objects(cluster, ca=b"PEM")}

@@ -76,17 +76,52 @@ class Turned(NodeLifecycle):
         super().__init__(replace(tools, now=lambda: now() + Turned.ahead, clock=lambda: clock() + Turned.ahead))
 
 
-def test_a_node_is_lost_its_pods_go_and_it_comes_back(monkeypatch: Any) -> None:
+async def ready(w: World, beat: str) -> None:
+    """A sign of life of the node."""
+    condition = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": beat,
+                 "lastTransitionTime": STAMP}  # fmt: skip
+    await w.client.patch(NODES.path("", "n", "status"), {"status": {"conditions": [condition]}})
+
+
+class Hasty(Turned):
+    """A node is lost after ten seconds."""
+
+    def __init__(self, tools: Tools) -> None:
+        super().__init__(replace(tools, node_grace=10.0))
+
+
+def test_how_long_a_node_may_be_silent_can_be_said(monkeypatch: Any) -> None:
     monkeypatch.setattr(nodelife, "PERIOD", 0.05)
     Turned.ahead = 0.0
 
-    async def ready(w: World, beat: str) -> None:
-        node = await w.get(NODES, "n", "")
-        assert node is not None
-        condition = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": beat,
-                     "lastTransitionTime": STAMP}  # fmt: skip
-        patch = {"status": {"conditions": [condition]}}
-        await w.client.patch(NODES.path("", "n", "status"), patch)
+    async def test(w: World) -> None:
+        await w.client.create(NODES.path(), {"metadata": {"name": "n"}})
+        await ready(w, STAMP)
+        # what is counted from is when its sign was seen, which its first taint shows: none, while it is Ready
+        pause = {"spec": {"unschedulable": True}}
+        await w.client.patch(NODES.path("", "n"), pause)
+
+        async def keys() -> list[str]:
+            node = await w.get(NODES, "n", "")
+            return [t["key"] for t in (node or {}).get("spec", {}).get("taints", ())]
+
+        async def seen() -> Any:
+            return await keys() == ["node.kubernetes.io/unschedulable"]
+
+        await until(seen)
+        Turned.ahead = 20.0
+
+        async def lost() -> Any:
+            return UNREACHABLE in await keys()
+
+        await until(lost)
+
+    in_world(test, (Hasty,))
+
+
+def test_a_node_is_lost_its_pods_go_and_it_comes_back(monkeypatch: Any) -> None:
+    monkeypatch.setattr(nodelife, "PERIOD", 0.05)
+    Turned.ahead = 0.0
 
     async def test(w: World) -> None:
         await w.client.create(NODES.path(), {"metadata": {"name": "n"}})

@@ -188,6 +188,23 @@ def test_the_catalogue_says_what_it_lacks(store: Store, monkeypatch: pytest.Monk
     assert build.build(store, []) == []
 
 
+def test_what_is_made_anew_when_the_catalogue_changes(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recipes = {name: catalogue.Recipe(names=(name, f"{name}:v0"), texts={"note": "x"}) for name in ("note", "other")}
+    monkeypatch.setattr(build, "CATALOGUE", (*recipes.values(), catalogue.Recipe(names=("x",), binaries=("/nowhere",))))
+    assert build.lacking(store) == ["note", "other"]
+    build.build(store, [])
+    assert build.lacking(store) == []
+    changed = catalogue.Recipe(names=("note", "note:v0"), texts={"note": "y"})
+    monkeypatch.setattr(build, "CATALOGUE", (changed, recipes["other"]))
+    assert build.lacking(store) == ["note"]
+    # another image of that name is somebody's own
+    for name in changed.names:
+        archive.load(store, saved(tmp_path, docker()), name=name)
+    assert build.lacking(store) == []
+
+
 def test_pull_without_skopeo_says_what_brings_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(MachineError) as lacking:
