@@ -135,7 +135,7 @@ class Runner:
         self._recorders.append(recorder)
         self._add(make(Tools(
             self._client, self._store, self.kinds, recorder, self._ca, self._now, self._pod_ranges, self._authority,
-            self._node_grace,
+            node_grace=self._node_grace,
         )))  # fmt: skip
 
     def _store(self, interest: Interest) -> Store:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from netlab.base.clusters import SWITCH
 from netlab.base.errors import MachineError, NetlabError
 from netlab.base.patience import patience
 from netlab.cluster import matrix, networks, plan
@@ -92,7 +93,7 @@ async def _world(
     api = await client.get(path("v1", "services", namespace="default", name="kubernetes"))
     nodes = [cluster.node(name) for name in inits]
     return World(
-        outside=Place("outside", f"{cluster.name}.{plan.SWITCH}", cluster.gateways, ""),
+        outside=Place("outside", f"{cluster.name}.{SWITCH}", cluster.gateways, ""),
         nodes=tuple(Place(node.name, node.netns, node.ips, node.name) for node in nodes),
         pods=tuple(_pod(cluster.node(pod["spec"]["nodeName"]), inits, pod) for pod in pods),
         services={obj["metadata"]["name"]: matrix.service(obj) for obj in listed},

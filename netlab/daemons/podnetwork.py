@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ class PodNetwork:
         return parse(document["network"], str(record))
 
 
-def netns_of(root: Path, pod: Json) -> str | None:
+def netns_of(root: Path, pod: Mapping[str, Any]) -> str | None:
     """Where in its node's files the namespace of a pod is, by what the node's kubelet has below `root`; None if it has
     no sandbox of it."""
     for record in (root / "networks").glob("*"):
