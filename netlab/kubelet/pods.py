@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from netlab.api import Json
@@ -33,7 +33,7 @@ def uid(pod: Json) -> str:
     return str(pod["metadata"]["uid"])
 
 
-def shown(pod: Json) -> str:
+def shown(pod: Mapping[str, Any]) -> str:
     """The pod as messages of the original name it: name_namespace(uid)."""
     meta = pod["metadata"]
     return f"{meta['name']}_{meta.get('namespace', '')}({meta['uid']})"

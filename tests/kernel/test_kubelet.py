@@ -21,6 +21,7 @@ from netlab.runtime.images import build
 from netlab.runtime.images.store import Store
 
 pytestmark = [
+    pytest.mark.not_in_vm("pods by the dozen, one by one: an emulator takes an hour; tests/vm has one of each"),
     pytest.mark.skipif(os.geteuid() != 0, reason="making pods needs root"),
     pytest.mark.skipif(bool(LACKING), reason=f"apt-get install {' '.join(LACKING)} brings what containers need"),
 ]
@@ -517,7 +518,6 @@ def test_who_is_in_the_way_has_to_go(images: Path, monkeypatch: pytest.MonkeyPat
     on_node(images, test)
 
 
-@pytest.mark.not_in_vm("a start of Python for the verb and several of kubectl: an emulator takes minutes")
 def test_the_verb_and_what_kubectl_asks_of_it(images: Path) -> None:
     async def test(w: World) -> None:
         w.network()
@@ -541,7 +541,6 @@ def test_the_verb_and_what_kubectl_asks_of_it(images: Path) -> None:
     on_node(images, test)
 
 
-@pytest.mark.not_in_vm("starts of Python by the dozen: an emulator takes minutes")
 def test_a_kubelet_may_be_killed_anywhere(images: Path) -> None:
     """What it was about to make is made by the next one, or taken away: see the fixture."""
 
