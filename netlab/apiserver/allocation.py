@@ -137,7 +137,7 @@ class ServiceAllocation(Plugin):
 
     def _free_port(self, a: Attributes, used: set[str | int]) -> int:
         tried = (self._random.randint(PORT_FIRST, PORT_LAST) for _ in range(TRIES))
-        port = next((p for p in (*tried, *range(PORT_FIRST, PORT_LAST + 1)) if p not in used), None)
+        port: int | None = next((p for p in (*tried, *range(PORT_FIRST, PORT_LAST + 1)) if p not in used), None)
         if port is None:
             raise status.internal("failed to allocate a nodePort: range is full")
         self._hold(a, port)

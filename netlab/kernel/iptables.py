@@ -185,6 +185,10 @@ class Iptables:
         if failed:
             number, item, comment = failed
             why = (whys or {}).get(item) or comment
+            if item == "COMMIT":
+                said += (
+                    "; the kernel refuses the table as a whole: iptables-legacy has room for 512 MiB of rules in one"
+                )
             said = f"line {number}: {item}" + (f" (wanted by {why})" if why else "") + f": {said}"
         raise KernelError(f"{self._tool(family, 'restore')}: {said}", item=item)
 
