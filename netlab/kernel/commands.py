@@ -70,10 +70,10 @@ def run_in(
     # C: messages are parsed. No preexec_fn: subprocess can then vfork, which does not copy our page tables.
     environment = {**os.environ, "LC_ALL": "C", **(env or {})}
     try:
-        with where:
+        with _file_of(stdin) as given, where:
             process = subprocess.Popen(
                 list(argv),
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
@@ -84,7 +84,7 @@ def run_in(
         raise missing(argv[0]) from None
     with process:
         try:
-            stdout, stderr = process.communicate(stdin, timeout)
+            stdout, stderr = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             raise KernelError(f"{' '.join(argv)}: not done after {timeout:g} s") from None
@@ -96,6 +96,18 @@ def run_in(
         said = stderr.strip() or stdout.strip() or f"exit status {done.returncode}"
         raise KernelError(f"{' '.join(argv)}: {said}", item=" ".join(argv))
     return done
+
+
+@contextlib.contextmanager
+def _file_of(text: str | None) -> Iterator[int]:
+    """What a tool reads, as a file in memory: a pipe is filled a page at a time, by two who wait for each other."""
+    if text is None:
+        yield subprocess.DEVNULL
+        return
+    with os.fdopen(os.memfd_create("stdin"), "w+b") as file:
+        file.write(text.encode(errors="surrogateescape"))
+        file.seek(0)
+        yield file.fileno()
 
 
 def reported(argv: Sequence[str], *, variable: str, cwd: str, timeout: float) -> str:

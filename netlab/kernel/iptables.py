@@ -31,8 +31,9 @@ _NAMES = {4: "ip_tables_names", 6: "ip6_tables_names"}
 _FAILED_LINE = re.compile(r"\bline:? (\d+)")
 _NO_CHAIN = re.compile(r"Chain '(.+)' does not exist")
 _COUNTERS = re.compile(r"^\[(\d+):(\d+)\] ")
-#: seconds to wait for /run/xtables.lock, which all namespaces of the machine share
-LOCK_WAIT = 30
+#: seconds to wait for /run/xtables.lock, which all namespaces of the machine share: iptables-legacy takes ten for ten
+#: thousand Services; and seconds that a restore of so many may take on a busy machine
+LOCK_WAIT, RESTORE_WAIT = 30, 300
 
 _iptc_lock = threading.Lock()
 
@@ -165,7 +166,12 @@ class Iptables:
         whys: why a line of the text is there. KernelError names the line that failed, with its why (or else the
         comment right above it); MachineError if the kernel lacks the table.
         """
-        done = run_in(netns, [self._tool(family, "restore"), "--noflush", "-w", str(LOCK_WAIT)], stdin=text)
+        done = run_in(
+            netns,
+            [self._tool(family, "restore"), "--noflush", "-w", str(LOCK_WAIT)],
+            stdin=text,
+            timeout=LOCK_WAIT + RESTORE_WAIT,
+        )
         if done.returncode == 0:
             return
         said = done.stderr.strip() or f"exit status {done.returncode}"
@@ -179,6 +185,10 @@ class Iptables:
         if failed:
             number, item, comment = failed
             why = (whys or {}).get(item) or comment
+            if item == "COMMIT":
+                said += (
+                    "; the kernel refuses the table as a whole: iptables-legacy has room for 512 MiB of rules in one"
+                )
             said = f"line {number}: {item}" + (f" (wanted by {why})" if why else "") + f": {said}"
         raise KernelError(f"{self._tool(family, 'restore')}: {said}", item=item)
 

@@ -246,11 +246,12 @@ class LinuxBackend:
             fds = {ns: place.fd for ns, place in places.items()}
             for place in places.values():
                 place.indices.netns_fd = fds
-            for ns, ops in plans.items():
-                self._run(places[ns], [op for op in ops if stage_of(op) == 0])
-            rest = self._links(places, {ns: [op for op in ops if stage_of(op) == 1] for ns, ops in plans.items()})
-            for ns, ops in plans.items():
-                self._run(places[ns], [op for op in ops if stage_of(op) == 2], rest.get(ns, []))
+            staged = {ns: _stages(ops) for ns, ops in plans.items()}
+            for ns, (first, _, _) in staged.items():
+                self._run(places[ns], first)
+            rest = self._links(places, {ns: devices for ns, (_, devices, _) in staged.items()})
+            for ns, (_, _, last) in staged.items():
+                self._run(places[ns], last, rest.get(ns, []))
 
     def _links(
         self, places: Mapping[str, _Place], plans: Mapping[str, list[Op]]
@@ -415,6 +416,14 @@ def _with_keys(place: _Place, link: Link) -> Link:
 
 
 _LO_DOWN = Link(name="lo", kind=Loopback(), up=False)
+
+
+def _stages(ops: Iterable[Op]) -> tuple[list[Op], list[Op], list[Op]]:
+    """Operations by their stage, in the order that they have."""
+    found: tuple[list[Op], list[Op], list[Op]] = ([], [], [])
+    for op in ops:
+        found[stage_of(op)].append(op)
+    return found
 
 
 def _makes_device(op: Op) -> bool:

@@ -78,16 +78,19 @@ def _block(table: str, ops: Iterable[Op]) -> str:
     shared: list[str] = []
     removed: list[str] = []
     for op in ops:
-        old, new = sides(op)
-        if old and new and new.builtin:
+        chain = op.item
+        assert isinstance(chain, Chain)
+        name = chain.name
+        if chain.builtin:
+            old, new = sides(op)
+            assert old and new
             if new.policy and new.policy != old.policy:
-                shared.append(f"-P {new.name} {new.policy}")
-            shared += [quoted(edit.words) for edit in edits(new.name, old.rules, new.rules)]
+                shared.append(f"-P {name} {new.policy}")
+            shared += [quoted(edit.words) for edit in edits(name, old.rules, new.rules)]
             continue
-        name = op.item.key[-1]
         declared.append(f":{name} - [0:0]")  # empties a chain that goes, too, so that no rule holds another one back
-        if new:
-            rules += [f"-A {name} {rule.line}" for rule in new.rules]
-        else:
+        if isinstance(op, Delete):
             removed.append(f"-X {name}")
+        else:
+            rules += [f"-A {name} {rule.line}" for rule in chain.rules]
     return "\n".join([f"*{table}", *declared, *rules, *shared, *removed, "COMMIT", ""])

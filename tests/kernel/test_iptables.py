@@ -149,3 +149,10 @@ def test_a_refused_line_is_named_with_its_why(where: str, iptables: Iptables) ->
     with pytest.raises(KernelError, match="wanted by labs/x"):
         iptables.restore(where, 4, text, whys={bad: "labs/x"})
     assert not [rule for chain in iptables.read(where) for rule in chain.rules], "half of a table was applied"
+
+
+def test_a_table_that_the_kernel_refuses_as_a_whole(where: str) -> None:
+    """As one that is full, which takes half a gigabyte of rules: here for a circle of jumps."""
+    circle = "*filter\n:A - [0:0]\n:B - [0:0]\n-A A -j B\n-A B -j A\n-A FORWARD -j A\nCOMMIT\n"
+    with pytest.raises(KernelError, match=r"line 7: COMMIT.*refuses the table as a whole"):
+        Iptables("legacy").restore(where, 4, circle)
