@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -87,14 +88,14 @@ class Cluster:
 
 
 async def until(cluster: Cluster, what: str, holds: Callable[[], Awaitable[object]], seconds: float = LIMIT) -> None:
-    """Wait until it holds. An API server that does not answer is no answer."""
+    """Wait until it holds. An API server that does not answer is no answer, nor is a file that goes while it is read."""
     end, last = time.monotonic() + patience(seconds), ""
     while True:
         try:
             if await holds():
                 return
             last = "it does not"
-        except (ApiUnavailable, ApiError, AssertionError, KeyError, TypeError) as e:
+        except (ApiUnavailable, ApiError, AssertionError, KeyError, TypeError, FileNotFoundError) as e:
             last = f"{type(e).__name__}: {e}"
         if time.monotonic() > end:
             raise AssertionError(f"{what}: {last}\n{cluster.logs()}")
@@ -117,7 +118,7 @@ def inventory(cluster: Cluster, node: str) -> dict[str, list[str]]:
     groups: set[str] = set()
     for root in cgroups.hierarchies():
         top = root / group.lstrip("/")
-        groups |= {str(p.relative_to(top)) for p in top.rglob("*") if p.is_dir()}
+        groups |= {str(Path(path).relative_to(top)) for path, _, _ in os.walk(top)}
     links = json.loads(_told("ip", "-n", f"{cluster.name}.{node}", "-j", "link"))
     return {
         "containers": names(lib / "netlab/containers"),

@@ -288,7 +288,14 @@ def test_many_pods_come_and_go_and_their_kubelets_are_killed(cluster: Cluster) -
                 await client.delete(PODS.path("default", name))
             cluster.kill("node2/agent")
             await converges(cluster, client, seconds=240)
-            assert counts() == before
+
+            async def as_before() -> bool:
+                now = counts()
+                assert now == before, (now, before)
+                return True
+
+            # rules follow the pods a moment later
+            await until(cluster, "as much is there as before", as_before)
 
     async def running(client: RestClient, count: int) -> bool:
         listed = (await client.list(PODS.path("default"), label_selector="of=load"))["items"]
