@@ -329,7 +329,7 @@ def test_what_is_left_is_seen(cluster: Cluster) -> None:
     book = cluster.own("node1", "/var/lib/cni") / "networks/cbr0/10.244.255.9"
     book.write_text("nobody\r\neth0")
     link = ["ip", "-n", f"{NAME}.node1", "link"]
-    subprocess.run([*link, "add", "veth-nobody", "type", "dummy"], check=True)
+    subprocess.run([*link, "add", "veth-nobody", "type", "veth", "peer", "name", "nobody"], check=True)
     try:
         found = asyncio.run(test())
         assert any("addresses: 10.244.255.9" in line for line in found), found
