@@ -144,8 +144,9 @@ class Kubelet:
             worker = self._work(pod_of(statuses[0]), statuses)
             worker.remove()
         self._found.clear()
-        await self._tidy()
+        # before anything is waited for: a pod that is deleted meanwhile would be run for ever
         self._pods.add_handler(self._pod)
+        await self._tidy()
         self._adopted = True
         self.ready.set()
         log.info("the kubelet of %s runs %d pods", self.machine.name, len(self.workers))
@@ -157,9 +158,9 @@ class Kubelet:
         for uid in await in_thread(making.known):
             if uid not in self.workers:
                 await in_thread(making.release, uid)
-        boxes = {id for worker in self.workers.values() for id in worker.boxes}
         for id in await in_thread(network.known):
-            if id not in boxes:
+            # asked now: pods come meanwhile, and note a sandbox before they make it
+            if not any(id in worker.boxes for worker in self.workers.values()):
                 await in_thread(network.detach, id)
 
     async def _age(self) -> None:
