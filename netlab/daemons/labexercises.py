@@ -113,7 +113,7 @@ class ClusterExercises(Exercises):
                 # it may be undone already, or its place be gone
                 with contextlib.suppress(NetlabError):
                     self._do(what.on, what.undo)
-        return self.labs.up(self.lab).removed
+        return self.labs.back(self.lab)
 
     def _break(self, exercise: Exercise) -> None:
         for what in self.book.edits(exercise):

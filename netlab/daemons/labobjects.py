@@ -30,6 +30,8 @@ _LOOK = 0.1
 _SYSTEM = ("kube-system", "kube-public", "kube-node-lease", "kube-flannel")
 #: what others derive
 _DERIVED = ("events", "endpoints", "endpointslices", "leases", "controllerrevisions", "nodes", "pods.metrics.k8s.io")
+#: the namespace and its ServiceAccount, the Service of the API
+_BY_ITSELF = ("default", "kubernetes")
 _TAINTS = ("node.kubernetes.io/", "node-role.kubernetes.io/")
 
 
@@ -189,7 +191,7 @@ async def _strangers(cluster: LabCluster, manifests: Sequence[Manifest]) -> list
             if e.code in (404, 405, 503):  # of a definition that is going, or a server that is not there
                 return []
             raise
-        return [(kind, obj) for obj in listed if _somebodys(obj)]
+        return [(kind, obj) for obj in listed if _somebodys(kind, obj)]
 
     found = [pair for listed in await asyncio.gather(*map(look, kinds)) for pair in listed]
     removed = []
@@ -213,11 +215,14 @@ def _namespace(obj: Mapping[str, Any]) -> str:
     return str(obj["metadata"].get("namespace") or "default")
 
 
-def _somebodys(obj: Json) -> bool:
+def _somebodys(kind: Served, obj: Json) -> bool:
     """A person made it, and it is no part of anything else."""
     metadata, managers = obj["metadata"], _managers(obj)
     if metadata.get("namespace") in _SYSTEM or metadata.get("ownerReferences") or metadata.get("deletionTimestamp"):
         return False
+    if not managers:
+        # nothing was said but a name; what the API server makes by itself is like that as well
+        return (kind.namespaced or kind.kind == "Namespace") and metadata["name"] not in (*_SYSTEM, *_BY_ITSELF)
     return _touched(obj) and not managers & {LAB, "netlab-cluster"}
 
 
