@@ -82,10 +82,7 @@ ELSEWHERE = pytest.mark.not_in_vm("every kernel has what it takes, and typing a 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in PARTICULAR else ELSEWHERE)
-        for name in NAMES
-    ],
+    [pytest.param(name, marks=() if name in PARTICULAR else ELSEWHERE) for name in NAMES],
 )
 def test_the_script_of_a_lab_gives_the_engines_state(name: str, tmp_path: Path) -> None:
     own = f"{PREFIX}s"

@@ -41,7 +41,7 @@ def engine() -> Engine:
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> ClusterLabs:
     """Labs on clusters, which share one store of images."""
     place = tmp_path_factory.mktemp("clusters")
-    return ClusterLabs(ClusterMachine(), disks=place / "disks", images=Path("/var/lib/netlab/images"))
+    return ClusterLabs(ClusterMachine(), disks=place / "disks", images=place / "images")
 
 
 @pytest.fixture(scope="module")
