@@ -199,7 +199,7 @@ class ClusterExercises(Exercises):
 
     def _again(self, file: str, *, whole: bool = False) -> list[str]:
         """whole: the API does not let what is in it be changed."""
-        verb = "replace --force" if whole else "apply --server-side --force-conflicts"
+        verb = "replace --force --grace-period=1" if whole else "apply --server-side --force-conflicts"
         return [f"kubectl {verb} -f {self.lab.folder / file}"]
 
     def _file_of(self, kind: str, namespace: str, name: str) -> str | None:

@@ -37,9 +37,9 @@ CURES = {
     "nowhere-to-go": "kubectl label node node1 node2 disktype=ssd",
     "no-such-image": "kubectl rollout undo deployment/httpd-app",
     "by-hand": "kubectl apply -f manifests/",
-    "two-at-one-door": "kubectl get pod twins -o yaml | sed '/second/s/-p 80/-p 8080/' | kubectl replace --force -f -",
-    "never-ready": "kubectl replace --force -f manifests/2-javaweb-2.yaml",
-    "the-first-one": "kubectl replace --force -f manifests/2-javaweb-2.yaml",
+    "two-at-one-door": "kubectl get pod twins -o yaml | sed '/second/s/-p 80/-p 8080/' | kubectl replace --force --grace-period=1 -f -",
+    "never-ready": "kubectl replace --force --grace-period=1 -f manifests/2-javaweb-2.yaml",
+    "the-first-one": "kubectl replace --force --grace-period=1 -f manifests/2-javaweb-2.yaml",
     "no-such-secret": "kubectl create secret generic password --from-literal=password.txt=c1oudc0w",
 }
 MENDED = [(lab, e.id) for lab in NAMES for e in exercises_of(lab) if not e.captures]
