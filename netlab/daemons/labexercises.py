@@ -113,7 +113,7 @@ class ClusterExercises(Exercises):
                 # it may be undone already, or its place be gone
                 with contextlib.suppress(NetlabError):
                     self._do(what.on, what.undo)
-        return self.labs.up(self.lab).removed
+        return self.labs.back(self.lab)
 
     def _break(self, exercise: Exercise) -> None:
         for what in self.book.edits(exercise):
@@ -179,7 +179,8 @@ class ClusterExercises(Exercises):
             case RunCommand():
                 return [f"netlab lab exec {self.name} {what.on} {shlex.join(what.undo)}"]
             case ManifestEdit():
-                return self._again(MANIFESTS + "/" + what.file)
+                pods = any(one.data["kind"] == "Pod" for one in self._edited(what))
+                return self._again(f"{MANIFESTS}/{what.file}", whole=pods)
             case ApplyObjects():
                 return [line for obj in what.objects for line in self._cure_object(obj)]
             case DeleteObject():
@@ -193,11 +194,13 @@ class ClusterExercises(Exercises):
         namespace = metadata.get("namespace", "default")
         file = self._file_of(obj["kind"], namespace, metadata["name"])
         if file:
-            return self._again(file)
+            return self._again(file, whole=obj["kind"] == "Pod")
         return [f"kubectl delete -n {namespace} {obj['kind'].lower()} {metadata['name']}"]
 
-    def _again(self, file: str) -> list[str]:
-        return [f"kubectl apply --server-side --force-conflicts -f {self.lab.folder / file}"]
+    def _again(self, file: str, *, whole: bool = False) -> list[str]:
+        """whole: the API does not let what is in it be changed."""
+        verb = "replace --force --grace-period=1" if whole else "apply --server-side --force-conflicts"
+        return [f"kubectl {verb} -f {self.lab.folder / file}"]
 
     def _file_of(self, kind: str, namespace: str, name: str) -> str | None:
         """The manifest that has an object, by its path in the lab's folder."""

@@ -30,6 +30,8 @@ _LOOK = 0.1
 _SYSTEM = ("kube-system", "kube-public", "kube-node-lease", "kube-flannel")
 #: what others derive
 _DERIVED = ("events", "endpoints", "endpointslices", "leases", "controllerrevisions", "nodes", "pods.metrics.k8s.io")
+#: the namespace and its ServiceAccount, the Service of the API
+_BY_ITSELF = ("default", "kubernetes")
 _TAINTS = ("node.kubernetes.io/", "node-role.kubernetes.io/")
 
 
@@ -150,9 +152,11 @@ async def _replace(
 
 
 async def _gone(cluster: LabCluster, at: str) -> None:
-    end = time.monotonic() + patience(LIMIT)
-    grace: int | None = 0 if "/pods/" in at else None
+    began, limit = time.monotonic(), patience(LIMIT)
     while True:
+        # a pod whose object goes ahead of its containers still has its ports: another one would be rejected for them.
+        # Who waits in vain for a kubelet that is no more does not wait for ever
+        grace = None if "/pods/" not in at else 1 if time.monotonic() < began + limit / 2 else 0
         try:
             await cluster.client.delete(at, grace=grace, propagation="Background")
             await cluster.client.get(at)
@@ -160,7 +164,7 @@ async def _gone(cluster: LabCluster, at: str) -> None:
             if e.code == 404:
                 return
             raise
-        if time.monotonic() > end:
+        if time.monotonic() > began + limit:
             raise NetlabError(f"{at} was deleted and is still there after {LIMIT:g} s")
         await asyncio.sleep(_LOOK)
 
@@ -189,7 +193,7 @@ async def _strangers(cluster: LabCluster, manifests: Sequence[Manifest]) -> list
             if e.code in (404, 405, 503):  # of a definition that is going, or a server that is not there
                 return []
             raise
-        return [(kind, obj) for obj in listed if _somebodys(obj)]
+        return [(kind, obj) for obj in listed if _somebodys(kind, obj)]
 
     found = [pair for listed in await asyncio.gather(*map(look, kinds)) for pair in listed]
     removed = []
@@ -213,11 +217,14 @@ def _namespace(obj: Mapping[str, Any]) -> str:
     return str(obj["metadata"].get("namespace") or "default")
 
 
-def _somebodys(obj: Json) -> bool:
+def _somebodys(kind: Served, obj: Json) -> bool:
     """A person made it, and it is no part of anything else."""
     metadata, managers = obj["metadata"], _managers(obj)
     if metadata.get("namespace") in _SYSTEM or metadata.get("ownerReferences") or metadata.get("deletionTimestamp"):
         return False
+    if not managers:
+        # nothing was said but a name; what the API server makes by itself is like that as well
+        return (kind.namespaced or kind.kind == "Namespace") and metadata["name"] not in (*_SYSTEM, *_BY_ITSELF)
     return _touched(obj) and not managers & {LAB, "netlab-cluster"}
 
 

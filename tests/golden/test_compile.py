@@ -15,7 +15,7 @@ from netlab.model.codec import state_from_json, to_json
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 FILES = {"everything": HERE / "compile" / "everything.yaml"} | {
-    path.parent.name: path for path in sorted((ROOT / "labs").glob("*/lab.yaml"))
+    path.parent.name: path for path in sorted((ROOT / "labs").glob("*/lab.yaml")) if not Lab(path).on_cluster
 }
 
 

@@ -184,6 +184,8 @@ def test_what_matches_nothing_is_refused(said: dict[str, Any], problem: str, hin
 def test_every_exercise_that_is_written_changes_its_lab(folder: Path) -> None:
     book = Book.of(Lab(folder / "lab.yaml"))
     for exercise in book.exercises:
-        changed = book.states(exercise) != book.lab.states or book.configs(exercise) != book.configs(None)
+        changed = book.configs(exercise) != book.configs(None)
+        # on a cluster, what is broken are objects and nodes
+        changed |= bool(book.edits(exercise)) if book.lab.on_cluster else book.states(exercise) != book.lab.states
         assert changed == exercise.changes
         assert exercise.hints, f"{exercise.id} has no hints"
