@@ -82,11 +82,16 @@ def failing(exercises: Exercises, exercise: Exercise) -> list[str]:
 
 def captured(lab: Lab, file: Path, places: Sequence[str], *lines: str) -> Path:
     """Capture as a learner does, in another terminal, while the commands are typed."""
+    return captured_by(lab, file, places, lambda: type_in(lab, *lines))
+
+
+def captured_by(lab: Lab, file: Path, places: Sequence[str], work: Callable[[], object]) -> Path:
+    """Capture as a learner does, in another terminal, while something is done."""
     words = [*NETLAB, "lab", "capture", lab.name, *places, "-q", "-w", str(file)]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     assert "listening" in process.stderr.readline()
-    type_in(lab, *lines)
+    work()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=PATIENCE)
     return file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from patience import patience
 
+from netlab.daemons.kubectl import environment
 from netlab.lab.engine import missing_programs
 from netlab.lab.labfile import Lab
 from netlab.model.links import FALLBACK_TUNNELS
@@ -66,15 +68,24 @@ def fits(expected: str, output: str) -> bool:
 def test_the_text_is_true(name: str, lab_copy: Callable[..., Lab], tmp_path: Path) -> None:
     text = (LABS / name / "exercise.md").read_text()
     missing = [program for program, _ in missing_programs(Lab(LABS / name / "lab.yaml").topology)]
-    if "netlab kubectl " in text and shutil.which("kubectl") is None:
+    if Lab(LABS / name / "lab.yaml").on_cluster:
+        missing += [program for program in ("runc", "conmon") if shutil.which(program) is None]
+    if re.search(r"^\$ (?:netlab )?kubectl ", text, re.MULTILINE) and shutil.which("kubectl") is None:
         missing.append("kubectl")
     if missing:
         pytest.skip(f"needs {' and '.join(missing)}")
     store = re.search(rf"^\$ netlab lab up {name} --store (\w+)$", text, re.MULTILINE)
     lab = lab_copy(name, store=store[1] if store else None)
+    # as `export KUBECONFIG=$(netlab cluster kubeconfig NAME)` has it, which ends with its own shell here
+    admin = Path("/run/netlab") / lab.name
+    environ = {**os.environ, **(environment(admin) if lab.on_cluster else {})}
     waiting: list[subprocess.Popen[str]] = []
     for where, line, expected in commands(text):
-        line = re.sub(rf"(\b(?:lab|exercise) \w+ |\bgrep -c |--lab |/run/netlab/){name}\b", rf"\g<1>{lab.name}", line)
+        line = re.sub(
+            rf"(\b(?:lab|exercise|cluster) \w+ |\bgrep -c |--lab |--cluster |/run/netlab/){name}\b",
+            rf"\g<1>{lab.name}",
+            line,
+        )
         line = line.replace(f"lab up {lab.name}", f"lab up {lab.folder}")
         line = re.sub(r"\bnetlab ", f"{shlex.quote(sys.executable)} -m netlab.cli.main ", line)
         assert where == "$" or where in lab.topology.by_name, f"{where} is no place of {name}"
@@ -93,7 +104,7 @@ def test_the_text_is_true(name: str, lab_copy: Callable[..., Lab], tmp_path: Pat
                 process.communicate(timeout=PATIENCE)
             waiting = []
         done = subprocess.run(
-            [*enter, "sh", "-c", line], capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path
+            [*enter, "sh", "-c", line], capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path, env=environ
         )
         output = _TUNNELS.sub("", (done.stdout + done.stderr).replace(lab.name, name))
         assert fits(expected, output), f"{where} {line}\n--- expected\n{expected}\n--- got\n{output}"
