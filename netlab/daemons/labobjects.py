@@ -135,18 +135,27 @@ async def _patient(cluster: LabCluster, manifest: Manifest, manager: str) -> Non
 async def _replace(
     cluster: LabCluster, served: Served, manifest: Manifest, live: Json, *, manager: str = LAB
 ) -> None:  # fmt: skip
+    """Have it be like that, whole; what the API lets nobody replace is made anew."""
     body = {**manifest.data, "metadata": {**manifest.data["metadata"]}}
-    body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
     if served.kind == "Namespace":
         body["spec"] = live.get("spec", {})
     at = _path(served, manifest.data)
-    if served.kind != "Pod":
+    end = time.monotonic() + patience(LIMIT)
+    while served.kind != "Pod":
+        body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
         try:
             await cluster.client.replace(at, body, fieldManager=manager)
             return
         except ApiError as e:
-            if e.code not in (409, 422):
+            if e.code == 422:
+                break
+            # a controller has written its status meanwhile
+            if e.code != 409 or time.monotonic() > end:
                 raise
+        found = await _get(cluster, served, manifest.data)
+        if found is None:
+            break
+        live = found
     await _gone(cluster, at)
     await _patient(cluster, manifest, manager)
 

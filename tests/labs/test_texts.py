@@ -79,6 +79,8 @@ def test_the_text_is_true(name: str, lab_copy: Callable[..., Lab], tmp_path: Pat
     # as `export KUBECONFIG=$(netlab cluster kubeconfig NAME)` has it, which ends with its own shell here
     admin = Path("/run/netlab") / lab.name
     environ = {**os.environ, **(environment(admin) if lab.on_cluster else {})}
+    # what nodes and pods have to be waited for is told there with `wait`
+    limit = 4 * PATIENCE if lab.on_cluster else PATIENCE
     waiting: list[subprocess.Popen[str]] = []
     for where, line, expected in commands(text):
         line = re.sub(
@@ -104,7 +106,7 @@ def test_the_text_is_true(name: str, lab_copy: Callable[..., Lab], tmp_path: Pat
                 process.communicate(timeout=PATIENCE)
             waiting = []
         done = subprocess.run(
-            [*enter, "sh", "-c", line], capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path, env=environ
+            [*enter, "sh", "-c", line], capture_output=True, text=True, timeout=limit, cwd=tmp_path, env=environ
         )
         output = _TUNNELS.sub("", (done.stdout + done.stderr).replace(lab.name, name))
         assert fits(expected, output), f"{where} {line}\n--- expected\n{expected}\n--- got\n{output}"
