@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import netlab
 from netlab.base.errors import MachineError, NetlabError
+from netlab.base.patience import patience
 from netlab.cluster.machine import Process, Progress
 from netlab.daemons.machine import LinuxMachine
 
@@ -161,7 +162,7 @@ async def api_client(kubeconfig: Path) -> AsyncIterator[RestClient]:
     from netlab.client.kubeconfig import load
     from netlab.client.rest import RestClient
 
-    client = RestClient(load(kubeconfig), timeout=ANSWER, user_agent="netlab-cluster")
+    client = RestClient(load(kubeconfig), timeout=patience(ANSWER), user_agent="netlab-cluster")
     try:
         yield client
     finally:
