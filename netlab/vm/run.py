@@ -244,7 +244,8 @@ class Session:
         """Until QEMU has ended and all is written. Why it had to be ended, or None if it ended by itself."""
         begun = time.monotonic()
         limit = begun + self.timeout if self.timeout else float("inf")
-        boot, grace = begun + BOOT_LIMIT, float("inf")
+        patient = patience.patience(BOOT_LIMIT)
+        boot, grace = begun + patient, float("inf")
         poll = select.poll()
         for fd in (wakeup, ended, *(s.fileno() for s in sinks)):
             poll.register(fd, select.POLLIN)
@@ -259,7 +260,7 @@ class Session:
                     return f"the guest was not done after {self.timeout:g} s (--timeout), and was ended"
                 if deadline == grace:
                     return None
-                return f"the guest did not come up within {BOOT_LIMIT:g} s, and was ended"
+                return f"the guest did not come up within {patient:g} s, and was ended"
             # a second at most: whether the guest has started is seen in a file
             with feed.polled(poll):
                 ready = {fd for fd, _ in poll.poll(min(1.0, deadline - now) * 1000)}
