@@ -2,8 +2,9 @@
 
 filter FORWARD → NETPOL-FORWARD: answers pass; a packet from or to an isolated pod of this node goes through that pod's
 chain, NETPOL-TX-… (egress) or NETPOL-RX-… (ingress), which asks the chain of each policy, NETPOL-EG-… or NETPOL-IN-…,
-and drops what none of them has marked. A policy is judged after DNAT and before SNAT (N17). Nothing is matched by
-device, so the same rules hold for pods on a bridge (with net.bridge.bridge-nf-call-iptables) and for routed ones.
+and drops what none of them has marked. A policy is judged after DNAT and before SNAT (N17). Pods are matched by address
+and not by device, so the same rules hold for pods on a bridge (with net.bridge.bridge-nf-call-iptables) and for routed
+ones. Only where a node has no prefix of its own are pods that nobody knows yet held back by their devices.
 
 What a node sends to its own pods and they to it passes INPUT and OUTPUT, which have no rules here (N14). Selected pods
 are in sets named by their selector, which policies share: a pod that comes or goes changes sets and its own chains.
@@ -50,12 +51,15 @@ class PolicyConfig:
     """How a node's policies are kept.
 
     hold: prefixes of the node's pods: an address in them that no pod is known to have is cut off, so that a new pod is
-    isolated before its first packet (N19). bridged: pods hang on a bridge, whose packets must pass iptables. set_size:
-    entries that a set has room for. blinded: policies whose rules the kernel refuses: they isolate, and allow nobody.
+    isolated before its first packet (N19). devices: hold pods by the node's ends of their cables (`cali+`): with
+    Calico's IPAM addresses do not tell on which node a pod is. bridged: pods hang on a bridge, whose packets must pass
+    iptables. set_size: entries that a set has room for. blinded: policies whose rules the kernel refuses: they isolate,
+    and allow nobody.
     """
 
     node: str
     hold: tuple[str, ...] = ()
+    devices: str = ""
     bridged: bool = False
     owner: str = "policy"
     set_size: int = 65536
@@ -178,14 +182,13 @@ class _Compilation:
                     _rule(f"{side} {ip}{self.host} -j {own.name}", f"{pod}: isolated for {direction}")
                 )
         out: list[Item] = []
-        if config.hold:
+        if config.hold or config.devices:
             known = known_set(self.family)
             out.append(self._set(known, "hash:ip", [ip for _, ip in local], "policies: pods that are known here"))
-            for cidr in config.hold:
-                if (":" in cidr) == (self.family == 6):
-                    for side, word in (("-s", "src"), ("-d", "dst")):
-                        line = f"{side} {cidr} -m set ! --match-set {known} {word} -j DROP"
-                        entry.append(_rule(line, "policies: a pod that is not known yet is held back"))
+            for out_of, into in self._held():
+                for match, word in ((out_of, "src"), (into, "dst")):
+                    line = f"{match} -m set ! --match-set {known} {word} -j DROP"
+                    entry.append(_rule(line, "policies: a pod that is not known yet is held back"))
         entry += jumps[EGRESS] + jumps[INGRESS]
         out += [self._fitting(self._filled(wanted), users[wanted.name]) for wanted in sets.values()]
         out += chains.values()
@@ -195,6 +198,12 @@ class _Compilation:
             name = f"net/bridge/bridge-nf-call-ip{'6' if self.family == 6 else ''}tables"
             out.append(Sysctl(name=name, value="1", owner=config.owner, why="policies hold between pods of one bridge"))
         return out
+
+    def _held(self) -> list[tuple[str, str]]:
+        """Matches of what comes from a pod of this node, and of what goes to one."""
+        if self.config.devices:
+            return [(f"-i {self.config.devices}", f"-o {self.config.devices}")]
+        return [(f"-s {c}", f"-d {c}") for c in self.config.hold if (":" in c) == (self.family == 6)]
 
     def _chain(self, name: str, rules: Iterable[IptablesRule], why: str) -> Chain:
         return Chain.trusted(self.family, "filter", name, tuple(rules), self.config.owner, why)

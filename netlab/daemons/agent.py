@@ -218,7 +218,9 @@ async def _proxy(options: Options, config: ApiConfig, ready: Ready) -> None:
 
 
 async def _policyd(options: Options, config: ApiConfig, ready: Ready) -> None:
-    given = PolicydOptions(node=options.node, bridged=options.bridged, this_machine=True)
+    # Calico hands out addresses of its own blocks, whatever podCIDR the node has
+    devices = "cali+" if options.calico else ""
+    given = PolicydOptions(node=options.node, devices=devices, bridged=options.bridged, this_machine=True)
     async with _source(config, "policyd", policyd.wants(options.node)) as source:
         await serve_policyd(given, source, ready=ready)
 

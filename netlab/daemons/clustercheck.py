@@ -101,7 +101,7 @@ async def _world(
     )  # fmt: skip
 
 
-def _pod(node: Node, inits: Mapping[str, Process], pod: Mapping[str, Any]) -> Place:
+def _pod(node: Node, inits: Mapping[str, Process], pod: dict[str, Any]) -> Place:
     name = pod["metadata"]["name"]
     inside = netns_of(node.own[_NETWORKS], pod)
     if inside is None:

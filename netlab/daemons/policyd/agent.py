@@ -46,7 +46,11 @@ class Agent:
         self.figures = Figures()
         self.waiting: str | None = "the objects have not been read yet"
         config = PolicyConfig(
-            node=options.node, hold=options.pod_cidrs, bridged=options.bridged, set_size=options.set_size
+            node=options.node,
+            hold=options.pod_cidrs,
+            devices=options.devices,
+            bridged=options.bridged,
+            set_size=options.set_size,
         )
         self.programme = Programme(network, config)
         self._gathered = Gathered()

@@ -133,10 +133,12 @@ class Programme:
         """Into the compilers; after a change of what all of them depend on, into new ones, which begin from nothing."""
         objects, given = self.objects, self._given
         here = next((node for node in objects.nodes if node.name == given.node), None)
-        hold = given.hold or (here.pod_cidrs if here else ())
+        hold = given.hold or (here.pod_cidrs if here and not given.devices else ())
         config = replace(given, hold=hold, blinded=frozenset(self.refused))
         ips = [ip for pod in objects.pods for ip in pod.ips]
-        wanted: set[Family] = {*self._compilers, *families_of([*ips, *hold])}
+        # devices hold pods of the families that the node has, from the first on
+        own = here.ips if here and given.devices else ()
+        wanted: set[Family] = {*self._compilers, *families_of([*ips, *hold, *own])}
         if config != self._config or wanted != set(self._compilers):
             self._config, self.obeyed = config, False
             self._compilers = {family: PolicyCompiler(config, family) for family in sorted(wanted)}

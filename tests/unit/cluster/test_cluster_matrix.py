@@ -13,6 +13,7 @@ import dns.rrset
 import pytest
 
 from netlab.base.addresses import Address
+from netlab.cli.cluster import KINDS
 from netlab.cluster import matrix, probing
 from netlab.cluster.matrix import Ask, Connect, Echo, Get, Place, Ports, Probe, World
 from netlab.lab.machine import Answer
@@ -55,6 +56,10 @@ def test_every_pair_of_both_families_is_asked() -> None:
     }
     assert {a.version for a in addresses if a != WORLD.dns} == {6}
     assert all(p.source.netns.startswith("ns-") for p in probes)
+
+
+def test_the_verb_offers_what_the_matrix_has() -> None:
+    assert KINDS == matrix.KINDS
 
 
 def test_a_cluster_of_one_family_is_asked_for_that_alone() -> None:

@@ -179,3 +179,15 @@ def test_incremental_a_pod_more_touches_sets_and_its_own_chains() -> None:
     assert HostState.of(compiler.state()) == policy_rules(
         replace(of, pods=(*of.pods, *more, *here)), PolicyConfig(node="n1"), 4
     )
+
+
+def test_pods_are_held_by_their_devices_where_addresses_do_not_tell_whose_they_are() -> None:
+    """Another node's pod may well have an address of this one's podCIDR: only this node's own are held."""
+    config = PolicyConfig(node="n1", devices="cali+")
+    items = policy_rules(cluster(), config, 4)
+    (entry,) = [item for item in items if isinstance(item, Chain) and item.name == "NETPOL-FORWARD"]
+    dropped = [rule.line for rule in entry.rules if rule.line.endswith("-j DROP")]
+    assert dropped == [
+        "-i cali+ -m set ! --match-set NETPOL-4-KNOWN src -j DROP",
+        "-o cali+ -m set ! --match-set NETPOL-4-KNOWN dst -j DROP",
+    ]

@@ -157,3 +157,15 @@ def test_N20_what_a_pod_had_with_others_ends_with_it(kernel: Picky) -> None:
     kernel.tracked = [*kept, *dead]
     programme.follow(replace(found, pods=tuple(pod for pod in found.pods if pod is not one)))
     assert kernel.tracked == kept
+
+
+def test_a_nodes_prefix_says_nothing_where_pods_are_held_by_their_devices() -> None:
+    """With Calico a node has a podCIDR, too, and pods of all nodes have addresses in it."""
+    node = worlds.node("n1")
+    assert node["spec"]["podCIDR"]
+    kernel = Picky("nothing")
+    programme = Programme(kernel, PolicyConfig(node="n1", devices="cali+"))
+    programme.follow(objects([node, *worlds.namespaces()]))
+    rules = [rule.line for item in kernel.items.values() if isinstance(item, Chain) for rule in item.rules]
+    assert any("-i cali+" in rule for rule in rules)
+    assert not any(node["spec"]["podCIDR"] in rule for rule in rules)
