@@ -14,7 +14,7 @@ import click
 
 from netlab.base.errors import InputError, MachineError
 from netlab.cli import output
-from netlab.cli.apiserver import PATH
+from netlab.cli.apiserver import DATA_DIR, PATH
 
 _VERSIONED = re.compile(r"kubectl[.-]v?1\.(\d+)(\.\d+)?")
 
@@ -53,6 +53,8 @@ def configuration(args: tuple[str, ...], data_dir: Path | None) -> dict[str, str
         return {"KUBECONFIG": str(admin), "KUBECACHEDIR": str(data_dir / "kubectl-cache")}
     if os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser().is_file():
         return {}
+    if os.access(DATA_DIR / "admin.conf", os.R_OK):
+        return configuration(args, DATA_DIR)
     raise InputError(
         "nothing says which server to ask",
         hint="--data-dir DIR (or NETLAB_DATA_DIR) of a running netlab server, or KUBECONFIG, or ~/.kube/config",
@@ -92,7 +94,7 @@ def kubectl(data_dir: Path | None, lab: str | None, args: tuple[str, ...]) -> No
     """Run this machine's kubectl with ARGS; its exit status is ours.
 
     It fetches nothing. Of several things that say which server to ask, the first counts: --kubeconfig among ARGS,
-    --lab, --data-dir, KUBECONFIG, ~/.kube/config.
+    --lab, --data-dir, KUBECONFIG, ~/.kube/config, the data directory of a `netlab server` that was given no other.
     """
     program = find()
     if program is None:

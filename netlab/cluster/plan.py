@@ -280,7 +280,7 @@ def _control_plane(cluster: Cluster, node: Node, netlab: Sequence[str]) -> list[
     pods = ",".join(map(str, networks.pods(asked)))
     argv = [
         *netlab, "server", "--data-dir", SERVER_DATA, "--bind", ips[0], "--port", str(API_PORT), "--store", asked.store,
-        "--service-cluster-ip-range", str(SERVICES), "--cluster-cidr", pods, "--tls-san", node.name,
+        "--service-cluster-ip-range", str(SERVICES), "--cluster-cidr", pods, "--no-nodes", "--tls-san", node.name,
         *(word for ip in ips for word in ("--tls-san", ip)),
     ]  # fmt: skip
     server = {

@@ -112,18 +112,20 @@ class ClusterMachine(LinuxMachine):
         self, kubeconfig: Path, objects: Sequence[Mapping[str, Any]], nodes: Collection[str], *, limit: float,
         progress: Progress,
     ) -> None:  # fmt: skip
+        from netlab.daemons.creating import create
+
         async def work() -> None:
             async with _client(kubeconfig) as client:
-                await asyncio.gather(*(_created(client, obj) for obj in objects if obj["kind"] == "Namespace"))
-                others = (_created(client, obj) for obj in objects if obj["kind"] != "Namespace")
-                await asyncio.gather(*others, _until_ready(client, nodes, limit, progress))
+                await asyncio.gather(create(client, objects), _until_ready(client, nodes, limit, progress))
 
         asyncio.run(work())
 
     def create(self, kubeconfig: Path, objects: Sequence[Mapping[str, Any]]) -> None:
+        from netlab.daemons.creating import create
+
         async def work() -> None:
             async with _client(kubeconfig) as client:
-                await asyncio.gather(*(_created(client, obj) for obj in objects))
+                await create(client, objects)
 
         asyncio.run(work())
 
@@ -165,33 +167,6 @@ async def _client(kubeconfig: Path) -> AsyncIterator[RestClient]:
         yield client
     finally:
         await client.aclose()
-
-
-#: where objects of a kind are
-_PLURALS = {
-    "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings", "ConfigMap": "configmaps",
-    "EndpointSlice": "endpointslices", "Namespace": "namespaces", "Role": "roles", "RoleBinding": "rolebindings",
-    "Secret": "secrets", "Service": "services",
-}  # fmt: skip
-
-
-async def _created(client: RestClient, obj: Mapping[str, Any]) -> None:
-    """Make it if it is not there: what a person has changed stays."""
-    from netlab.client.rest import ApiError, path
-
-    metadata, plural = obj["metadata"], _PLURALS[obj["kind"]]
-    at = path(obj["apiVersion"], plural, namespace=metadata.get("namespace"))
-    try:
-        await client.get(path(obj["apiVersion"], plural, namespace=metadata.get("namespace"), name=metadata["name"]))
-        return
-    except ApiError as e:
-        if e.code != 404:
-            raise
-    try:
-        await client.create(at, dict(obj))
-    except ApiError as e:
-        if e.reason != "AlreadyExists":
-            raise
 
 
 async def _until_ready(client: RestClient, nodes: Collection[str], limit: float, progress: Progress) -> None:

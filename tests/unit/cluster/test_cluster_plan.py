@@ -148,13 +148,13 @@ def test_the_control_plane_alone_has_a_taint_and_serves_names() -> None:
 
 def test_the_objects_of_the_beginning() -> None:
     cluster = planned()
-    found = {(o["kind"], o["metadata"]["name"]): o for o in bootstrap.objects(cluster, ca=b"PEM")}
+    found = {(o["kind"], o["metadata"]["name"]): o for o in bootstrap.objects(bootstrap.facts(cluster), ca=b"PEM")}
     assert found["Service", "kube-dns"]["spec"]["clusterIP"] == "10.96.0.10"
     assert found["EndpointSlice", "kube-dns"]["endpoints"][0]["addresses"] == ["10.168.0.2"]
     assert ("ConfigMap", "kube-flannel-cfg") in found and ("ConfigMap", "cluster-info") in found
     calico = plan.plan(options("c", network="calico"), PLACES, port=1)
     assert ("ConfigMap", "kube-flannel-cfg") not in {
-        (o["kind"], o["metadata"]["name"]) for o in bootstrap.objects(calico, ca=b"")
+        (o["kind"], o["metadata"]["name"]) for o in bootstrap.objects(bootstrap.facts(calico), ca=b"")
     }
 
 
