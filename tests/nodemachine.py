@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ PATIENCE = patience(60.0)
 
 class Node:
     """A run directory, a disk, and a network namespace for one node. own: paths in it that are directories of the real
-    disk; binds: (path of the machine, path in it)."""
+    disk; binds: (path of the machine, path in it); hostname: if there are several, its own; files: more of them."""
 
-    def __init__(self, directory: Path, *, own: Sequence[str] = (), binds: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, directory: Path, *, own: Sequence[str] = (), binds: Sequence[tuple[str, str]] = (), hostname: str = "n1",
+        files: Mapping[str, str] = {},
+    ) -> None:  # fmt: skip
+        directory.mkdir(exist_ok=True)
         self.run_dir, self.disk = directory / "run", directory / "disk"
-        self.name = f"kfw.node-{os.getpid()}"
-        self.root_group = f"/netlab.node-{os.getpid()}"
+        self.name = f"kfw.node-{os.getpid()}" if hostname == "n1" else f"kfw.{hostname}"
+        self.root_group = f"/netlab.node-{os.getpid()}" if hostname == "n1" else f"/netlab.machine-{hostname}"
         self.group = f"{self.root_group}/n1/system"
         ours = directory / "own"
         for path in (self.run_dir, self.disk, ours, self.run_dir / "notify"):
@@ -37,8 +41,8 @@ class Node:
         code = {Path(supervise.netlab.__file__).resolve().parents[1], Path(sys.prefix), Path(sys.base_prefix)}
         places += [(str(p), str(p)) for p in (self.run_dir / "notify", *sorted(code))]
         machine = {
-            "hostname": "n1", "disk": str(self.disk), "cgroup": self.group, "binds": places,
-            "files": {"/etc/of-node": "1\n"},
+            "hostname": hostname, "disk": str(self.disk), "cgroup": self.group, "binds": places,
+            "files": {"/etc/of-node": "1\n", **files},
         }  # fmt: skip
         (self.run_dir / "machine.json").write_text(json.dumps(machine))
 

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 
+#: where `netlab server` keeps what it has, if nothing else is said
+DATA_DIR = Path("/var/lib/netlab/server")
 data_dir = click.option(
-    "--data-dir", type=PATH, required=True, envvar="NETLAB_DATA_DIR", show_envvar=True, metavar="DIR",
-    help="Store and certificates.",
+    "--data-dir", type=PATH, default=DATA_DIR, show_default=True, envvar="NETLAB_DATA_DIR", show_envvar=True,
+    metavar="DIR", help="Store and certificates of the server.",
 )  # fmt: skip
 
 _OPTIONS = (
-    data_dir,
     click.option(
         "--store", type=click.Choice(["sqlite", "etcd", "memory"]), default="sqlite", show_default=True,
         help="Where objects are kept.",
@@ -29,7 +30,6 @@ _OPTIONS = (
     click.option(
         "--etcd-servers", metavar="URL,…", default="http://127.0.0.1:2379", show_default=True, help="With --store etcd."
     ),
-    click.option("--bind", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to answer on."),
     click.option("--port", type=click.IntRange(0, 65535), default=6443, show_default=True, help="0: a free one."),
     click.option("--kubeconfig", type=PATH, metavar="FILE", help="Write the administrator's kubeconfig here, too."),
     click.option("--token-auth-file", type=PATH, metavar="FILE", help='Static tokens: token,user,uid,"groups" a line.'),
@@ -46,14 +46,14 @@ _OPTIONS = (
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb what an API server is told."""
+    """Give a verb what an API server is told, beside --data-dir and --bind."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def options_of(given: dict[str, Any]) -> Options:
-    """What was given by `server_options`. UsageError."""
+    """What was given by `server_options`, with data_dir and bind. UsageError."""
     import ipaddress
 
     from netlab.base.addresses import networks_of_families
@@ -84,9 +84,19 @@ def options_of(given: dict[str, Any]) -> Options:
         "netlab apiserver --data-dir /srv/cluster --kubeconfig /srv/cluster/admin.conf",
         "kubectl --kubeconfig /srv/cluster/admin.conf get namespaces",
         "netlab apiserver --data-dir /tmp/try --store memory --port 0",
-        "netlab server --data-dir /srv/cluster          # the same, with controllers",
+        "netlab server --no-nodes --data-dir /srv/cluster   # the same, with controllers",
     ),
 )
+@click.option(
+    "--data-dir",
+    type=PATH,
+    required=True,
+    envvar="NETLAB_DATA_DIR",
+    show_envvar=True,
+    metavar="DIR",
+    help="Store and certificates.",
+)
+@click.option("--bind", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to answer on.")
 @server_options
 def apiserver(**given: Any) -> None:
     """Serve the Kubernetes API over a store, without controllers.

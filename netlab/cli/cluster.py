@@ -271,16 +271,16 @@ def kubeconfig(name: str | None) -> None:
 @output.json_option
 def token(name: str | None, hours: float, as_json: bool) -> None:
     """Make a token with which a machine can become a node, and print the command that it takes there."""
-    from netlab.daemons.joining import fingerprint
+    from netlab.daemons.joining import Invitation, fingerprint
 
     engine, named = _engine(), _name(name)
     found = engine.cluster(named)
     made = engine.token(named, hours=hours)
-    ca = fingerprint(found.authority.read_bytes())
+    invitation = Invitation(found.server, made, fingerprint(found.authority.read_bytes()))
     if as_json:
-        output.emit_json({"server": found.server, "token": made, "ca_hash": ca})
+        output.emit_json({"server": found.server, "token": made, "ca_hash": invitation.ca_hash})
     else:
-        click.echo(f"netlab agent --join {found.server} --token {made} --ca-hash {ca}")
+        click.echo(invitation.command())
 
 
 @cluster.command(

@@ -12,7 +12,7 @@ import click
 
 from netlab.base.errors import InputError
 from netlab.cli import output
-from netlab.cli.apiserver import PATH
+from netlab.cli.apiserver import DATA_DIR, PATH
 from netlab.daemons.kubectl import environment, find, missing
 
 
@@ -28,6 +28,8 @@ def configuration(args: tuple[str, ...], data_dir: Path | None) -> dict[str, str
         return environment(data_dir)
     if os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser().is_file():
         return {}
+    if os.access(DATA_DIR / "admin.conf", os.R_OK):
+        return configuration(args, DATA_DIR)
     raise InputError(
         "nothing says which server to ask",
         hint="--data-dir DIR (or NETLAB_DATA_DIR) of a running netlab server, or KUBECONFIG, or ~/.kube/config",
@@ -67,7 +69,7 @@ def kubectl(data_dir: Path | None, lab: str | None, args: tuple[str, ...]) -> No
     """Run this machine's kubectl with ARGS; its exit status is ours.
 
     It fetches nothing. Of several things that say which server to ask, the first counts: --kubeconfig among ARGS,
-    --lab, --data-dir, KUBECONFIG, ~/.kube/config.
+    --lab, --data-dir, KUBECONFIG, ~/.kube/config, the data directory of a `netlab server` that was given no other.
     """
     program = find()
     if program is None:

@@ -1,19 +1,24 @@
-"""`netlab server`, `controllers`, `scheduler`, `kubeconfig`: a cluster's control plane, and who may speak to it."""
+"""`netlab server`, `token`, `controllers`, `scheduler`, `kubeconfig`: a cluster's control plane, who may speak to it,
+and who may join it."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from netlab.cli import output
-from netlab.cli.apiserver import PATH, data_dir, options_of, server_options
+from netlab.cli.apiserver import DATA_DIR, PATH, data_dir, options_of, server_options
 
 if TYPE_CHECKING:
     from netlab.daemons.controllers import Settings
+    from netlab.daemons.joining import Invitation
 
 _CONTROLLERS = (
     click.option(
@@ -53,29 +58,98 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 @click.command(
     epilog=output.examples(
-        "netlab server --data-dir /srv/cluster --kubeconfig cluster.conf",
-        "netlab kubectl --data-dir /srv/cluster get namespaces",
-        "netlab server --data-dir /srv/cluster --cluster-cidr 10.244.0.0/16,fd00:10:244::/48",
-        "netlab server --data-dir /tmp/try --store memory --port 0",
+        "sudo netlab server                              # prints the command by which machines become its nodes",
+        "sudo netlab server --bind 192.168.61.10         # of several addresses, this one",
+        "sudo netlab server --network flannel-host-gw --proxy nftables",
+        "netlab kubectl get nodes                        # or: export KUBECONFIG=/var/lib/netlab/server/admin.conf",
+        "netlab server --no-nodes --data-dir /tmp/try --store memory --port 0    # the API, for this machine alone",
     ),
 )
+@data_dir
+@click.option("--bind", metavar="ADDRESS", show_default="all, known by that of the default route; or 127.0.0.1",
+              help="Address to answer on, and that nodes know it by.")  # fmt: skip
 @server_options
+@click.option("--nodes/--no-nodes", "joinable", default=True, show_default=True,
+              help="Let machines join: with what they have to be told, and the cluster's name server.")  # fmt: skip
+@click.option("--network", default="flannel-vxlan", show_default=True,
+              type=click.Choice(["flannel-vxlan", "flannel-udp", "flannel-host-gw"]),
+              help="How pods of different nodes reach each other.")  # fmt: skip
+@click.option("--proxy", type=click.Choice(["iptables", "ipvs", "nftables"]), default="iptables", show_default=True,
+              help="How nodes serve Services.")  # fmt: skip
+@click.option("--dns/--no-dns", default=True, show_default=True, help="Be the name server, at port 53.")
+@click.option("--token/--no-token", "invite", default=True, show_default=True,
+              help="Make a token for nodes at once; `netlab token` makes more.")  # fmt: skip
 @click.option(
     "--scheduler/--no-scheduler", "schedule", default=True, show_default=True, help="Place pods on nodes, too."
 )
 @_controllers
-def server(schedule: bool, **given: Any) -> None:
-    """Serve the Kubernetes API, and run the controllers and the scheduler that make its objects mean something.
+def server(
+    joinable: bool, network: str, proxy: str, dns: bool, invite: bool, schedule: bool, bind: str | None, **given: Any
+) -> None:
+    """Be a cluster's control plane: the Kubernetes API, the controllers and the scheduler that make its objects mean
+    something, and the name server. Other machines become its nodes by the command that it prints.
 
     Namespaces end with all that is in them, what has owners goes with them, every namespace has a service account,
     quotas are counted, Services have endpoints, Deployments, DaemonSets and Jobs have pods, pods are given nodes, and
-    nodes that are silent lose theirs. It runs no pods itself: without nodes they stay Pending. It ends by SIGINT or
-    SIGTERM.
+    nodes that are silent lose theirs. It runs no pods itself, and changes nothing of this machine's network: that is
+    for `netlab agent --control-plane` beside it. It ends by SIGINT or SIGTERM.
     """
-    settings, options = _settings(given), options_of(given)
-    from netlab.daemons.server import run
+    if joinable and not given["cluster_cidr"]:
+        from netlab.cluster.networks import PODS
 
-    run(options, settings, schedule=schedule)
+        given["cluster_cidr"] = str(PODS)
+    settings, advertise = _settings(given), ""
+    if bind is None:
+        bind = "0.0.0.0" if joinable else "127.0.0.1"
+    if joinable and _address(bind).is_unspecified:
+        from netlab.daemons.ownaddress import own
+
+        found = own()
+        advertise = str(found[0])
+        given["tls_san"] = (*given["tls_san"], socket.gethostname(), *map(str, found))
+    options = replace(options_of({**given, "bind": bind}), advertise=advertise)
+    from netlab.daemons.server import Nodes, run
+
+    nodes = Nodes(network=network, proxy=proxy, dns=dns, invited=partial(_tell, given["data_dir"]) if invite else None)
+    run(options, settings, schedule=schedule, nodes=nodes if joinable else None)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError as e:
+        raise click.UsageError(f"--bind: {e}") from e
+
+
+def _tell(data_dir: Path, invitation: Invitation) -> None:
+    click.echo(f"{output.style('up', 'green')}  {invitation.server}")
+    click.echo(f"    export KUBECONFIG={data_dir.absolute() / 'admin.conf'}    kubectl get nodes")
+    click.echo(f"another machine becomes a node by\n    sudo {invitation.command()}")
+    here = "" if data_dir == DATA_DIR else f" --data-dir {data_dir.absolute()}"
+    click.echo(f"this one by\n    sudo netlab agent --this-machine --control-plane{here}")
+
+
+@click.command(
+    epilog=output.examples(
+        "sudo netlab token",
+        "sudo netlab token --hours 1",
+        'ssh agent-1 "sudo $(sudo netlab token)"        # joins it, and stays in the foreground',
+        "netlab token --data-dir /srv/cluster --json",
+    ),
+)
+@data_dir
+@click.option("--hours", type=click.FloatRange(0.01, 8760), default=24, show_default=True, help="How long it is good.")
+@output.json_option
+def token(data_dir: Path, hours: float, as_json: bool) -> None:
+    """Make a token with which machines can become nodes of the server of this machine, and print the command that it
+    takes there. `netlab cluster token` does so for a cluster made of namespaces."""
+    from netlab.daemons.server import invite
+
+    made = invite(data_dir, hours=hours)
+    if as_json:
+        output.emit_json({"server": made.server, "token": made.token, "ca_hash": made.ca_hash})
+    else:
+        click.echo(made.command())
 
 
 def _follower(lease: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -7,12 +7,14 @@ agent.json. The authority itself is in the API server's data directory, which ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 
 from netlab.apiserver import certs
 from netlab.apiserver.certs import Authority
+from netlab.base.addresses import Address
 from netlab.client.kubeconfig import kubeconfig
 from netlab.cluster import plan
 from netlab.cluster.plan import Cluster, Node
@@ -49,15 +51,15 @@ def administrator(cluster: Cluster, ca: Authority) -> dict[Path, bytes]:
 
 def of_node(cluster: Cluster, node: Node, ca: Authority) -> dict[Path, bytes]:
     """The files of a node, by their path on this machine. Whoever reads them can act as the node."""
-    client = ca.issue(f"{NODE}{node.name}", (NODES,))
-    names = [node.name, *map(str, node.ips)]
-    serving = ca.issue(f"{NODE}{node.name}", (NODES,), addresses=names, server=True)
     directory = node.own[plan.KUBERNETES]
-    config = kubeconfig(
-        cluster.server, ca.pair.cert, cert=client.cert, key=client.key, user=f"{NODE}{node.name}", name=cluster.name
-    )
-    return {
-        directory / "ca.crt": ca.pair.cert, directory / "kubelet.crt": serving.cert,
-        directory / "kubelet.key": serving.key, directory / "kubelet.conf": config,
-        directory / "agent.json": orjson.dumps(plan.agent(cluster, node), option=orjson.OPT_INDENT_2),
-    }  # fmt: skip
+    files = signed(ca, cluster.server, node=node.name, ips=node.ips, name=cluster.name)
+    files["agent.json"] = orjson.dumps(plan.agent(cluster, node), option=orjson.OPT_INDENT_2)
+    return {directory / name: content for name, content in files.items()}
+
+
+def signed(ca: Authority, server: str, *, node: str, ips: Sequence[Address], name: str = "netlab") -> dict[str, bytes]:
+    """What makes a node of whoever has it, by name of the file. server: its URL; name: of the cluster."""
+    client = ca.issue(f"{NODE}{node}", (NODES,))
+    serving = ca.issue(f"{NODE}{node}", (NODES,), addresses=[node, *map(str, ips)], server=True)
+    config = kubeconfig(server, ca.pair.cert, cert=client.cert, key=client.key, user=f"{NODE}{node}", name=name)
+    return {"ca.crt": ca.pair.cert, "kubelet.crt": serving.cert, "kubelet.key": serving.key, "kubelet.conf": config}

@@ -7,9 +7,7 @@ so the next `up` finishes and the next `down` takes away. Which nodes are on is 
 from __future__ import annotations
 
 import contextlib
-import secrets
 import shutil
-import string
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
@@ -238,7 +236,7 @@ class Engine:
             watch.tell(what, count)
 
         with watch("nodes ready"):
-            objects = bootstrap.objects(cluster, ca=ca)
+            objects = bootstrap.objects(bootstrap.facts(cluster), ca=ca)
             self.machine.settle(cluster.kubeconfig, objects, on, limit=patience(READY_LIMIT), progress=look)
 
     def _broken(self, journal: Journal, table: list[dict[str, Any]]) -> None:
@@ -409,10 +407,10 @@ class Engine:
     def token(self, name: str, *, hours: float) -> str:
         """A bootstrap token that is good for so many hours: with it a machine may become a node."""
         cluster = self.cluster(name)
-        identity, secret = (_letters(count) for count in (6, 16))
+        made = bootstrap.new_token()
         expires = times.seconds(time.time() + hours * 3600)
-        self.machine.create(cluster.kubeconfig, [bootstrap.token(identity, secret, expires=expires)])
-        return f"{identity}.{secret}"
+        self.machine.create(cluster.kubeconfig, [bootstrap.token(made, expires=expires)])
+        return made
 
     def log(self, name: str, process: str) -> Path:
         """The log of a process such as node1/agent. InputError if there is none of that name."""
@@ -467,10 +465,6 @@ def _release(datastore: Path, node: str) -> None:
             if whose.node == node:
                 ipam = ipam.release(address)
         store.write(ipam.release_affinity(node))
-
-
-def _letters(count: int) -> str:
-    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(count))
 
 
 def _chains(states: dict[str, HostState]) -> bool:

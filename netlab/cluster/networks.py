@@ -6,10 +6,12 @@ Names of files and networks are those of the originals' manifests (flannel's kub
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
+from netlab.base.addresses import Network
 from netlab.cluster.options import Options
 from netlab.overlay.backends import udp, vxlan
 
@@ -25,6 +27,8 @@ _BACKENDS: dict[str, dict[str, Any]] = {
     "flannel-udp": {"Type": "udp"},
     "flannel-host-gw": {"Type": "host-gw"},
 }
+#: those that other machines can join
+FLANNEL = tuple(_BACKENDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +56,26 @@ def pod_mtu(asked: Options, wire: int = 1500) -> int:
             return wire
 
 
-def flannel_config(asked: Options) -> dict[str, Any]:
-    """net-conf.json. ValueError if the network is none of flannel's."""
-    if asked.network not in _BACKENDS:
-        raise ValueError(f"{asked.network} is not flannel's")
-    both = {"EnableIPv6": True, "IPv6Network": str(PODS6)} if asked.ipv6 else {}
-    return {"Network": str(PODS), **both, "Backend": _BACKENDS[asked.network]}
+def flannel_config(network: str, pods: Sequence[Network]) -> dict[str, Any]:
+    """net-conf.json. pods: the prefixes of all pods. ValueError if the network is none of flannel's."""
+    if network not in _BACKENDS:
+        raise ValueError(f"{network} is not flannel's")
+    of = {prefix.version: str(prefix) for prefix in pods}
+    four = {"Network": of[4]} if 4 in of else {"EnableIPv4": False}
+    six = {"EnableIPv6": True, "IPv6Network": of[6]} if 6 in of else {}
+    return {**four, **six, "Backend": _BACKENDS[network]}
+
+
+def flannel_files(network: str, pods: Sequence[Network]) -> dict[str, str]:
+    """What each node of a flannel network finds, by path."""
+    return {f"{CNI_DIR}/10-flannel.conflist": _text(_flannel()), NET_CONF: _text(flannel_config(network, pods))}
 
 
 def pod_network(asked: Options, node: str) -> PodNetwork:
     """What the network is on a node."""
     if asked.network == "calico":
         return PodNetwork({f"{CNI_DIR}/10-calico.conflist": _text(_calico(node))}, flannel=False, bridged=False)
-    files = {f"{CNI_DIR}/10-flannel.conflist": _text(_flannel()), NET_CONF: _text(flannel_config(asked))}
-    return PodNetwork(files, flannel=True, bridged=True)
+    return PodNetwork(flannel_files(asked.network, pods(asked)), flannel=True, bridged=True)
 
 
 def _flannel() -> dict[str, Any]:

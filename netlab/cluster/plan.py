@@ -158,9 +158,9 @@ def cgroup(name: str) -> str:
     return f"/netlab/{name}"
 
 
-def lease(asked: Options) -> int:
+def lease(grace: float) -> int:
     """Seconds that the Lease of a node is good for: somewhat less than it may be silent, and some renewals of it."""
-    return asked.node_monitor_grace_period * 4 // 5
+    return int(grace * 4 // 5)
 
 
 def families(asked: Options) -> tuple[Network, ...]:
@@ -259,7 +259,7 @@ def agent(cluster: Cluster, node: Node) -> dict[str, Any]:
         "pki": KUBERNETES, "cgroup": node.cgroup, "images": IMAGES, "proxy": asked.proxy,
         "pods": [str(pods) for pods in networks.pods(asked)], "flannel": network.flannel,
         "calico": asked.network == "calico", "bridged": network.bridged, "dns": str(DNS_IP),
-        "serve_dns": node.control_plane, "lease": lease(asked), "taints": taints, "labels": labels,
+        "serve_dns": node.control_plane, "lease": lease(asked.node_monitor_grace_period), "taints": taints, "labels": labels,
     }  # fmt: skip
 
 
@@ -295,7 +295,7 @@ def _control_plane(cluster: Cluster, node: Node, netlab: Sequence[str]) -> list[
     pods, addresses = (",".join(map(str, found)) for found in (networks.pods(asked), services(asked)))
     argv = [
         *netlab, "server", "--data-dir", SERVER_DATA, "--bind", ips[0], "--port", str(API_PORT), "--store", asked.store,
-        "--service-cluster-ip-range", addresses, "--cluster-cidr", pods, "--tls-san", node.name,
+        "--service-cluster-ip-range", addresses, "--cluster-cidr", pods, "--no-nodes", "--tls-san", node.name,
         "--node-monitor-grace-period", str(asked.node_monitor_grace_period),
         *(word for ip in ips for word in ("--tls-san", ip)),
     ]  # fmt: skip

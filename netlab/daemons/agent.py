@@ -13,7 +13,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -23,18 +23,23 @@ from typing import Any
 
 import orjson
 
+from netlab.apiserver.certs import Authority
+from netlab.base.addresses import Address
 from netlab.base.aio import first
-from netlab.base.errors import NetlabError
+from netlab.base.errors import InputError, NetlabError
 from netlab.base.lockedfiles import put
 from netlab.base.notify import notify
 from netlab.client.informer import Informers
 from netlab.client.kubeconfig import ApiConfig, load
 from netlab.client.rest import ApiUnavailable, RestClient
+from netlab.cluster.credentials import signed
 from netlab.compile.rules import Mode
 from netlab.daemons import dns, joining, kubelet
 from netlab.daemons.api_watch import Followed
+from netlab.daemons.apiserver import ADMIN
 from netlab.daemons.flanneld import options as flanneld
 from netlab.daemons.flanneld.machine import serve_node as serve_flanneld
+from netlab.daemons.ownaddress import own
 from netlab.daemons.policyd import agent as policyd
 from netlab.daemons.policyd.machine import serve as serve_policyd
 from netlab.daemons.policyd.options import Options as PolicydOptions
@@ -43,11 +48,14 @@ from netlab.daemons.proxy.machine import serve as serve_proxy
 from netlab.daemons.proxy.options import Options as ProxyOptions
 from netlab.daemons.signals import told, until_told
 from netlab.daemons.sources import Source, Want
+from netlab.kernel import host
 from netlab.kubelet.registering import LEASE
 
 #: where an agent's options are, and where the files of a flannel network go, by their names
 CONFIG, CNI = Path("/etc/kubernetes/agent.json"), Path("/etc/cni/net.d")
 NET_CONF = Path("/etc/kube-flannel/net-conf.json")
+#: label and taint of the node that the server runs on
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 #: seconds before a part that has failed is started again: doubling from the first to the last
 RETRY, RETRY_MAX = 0.5, 30.0
 #: seconds between two looks at whether the API server is there
@@ -61,7 +69,8 @@ class Options:
     to ask; pki: a directory with kubelet.crt and kubelet.key, to serve with, and ca.crt; cgroup: below which pods are;
     images: the store; proxy: mode of the Service proxy; pods: the prefixes of all pods; flannel, calico: which network,
     if any; bridged: whether pods hang on a bridge; dns: the cluster's name server, serve_dns: whether it is here;
-    lease: seconds that the node's Lease is good for; taints: (key, value, effect) and labels that it registers with."""
+    lease: seconds that the node's Lease is good for; taints: (key, value, effect) and labels that it registers with;
+    pull: whether images may be fetched."""
 
     node: str
     ips: tuple[str, ...]
@@ -79,6 +88,7 @@ class Options:
     lease: int = LEASE
     taints: tuple[tuple[str, str, str], ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
+    pull: bool = False
 
     @classmethod
     def read(cls, path: Path) -> Options:
@@ -163,6 +173,7 @@ async def _kubelet(options: Options, config: ApiConfig, ready: Ready) -> None:
         dns=(ip_address(options.dns),), images=options.images, cgroup=options.cgroup, labels=options.labels,
         this_machine=True, cert=pki / "kubelet.crt", key=pki / "kubelet.key", client_ca=pki / "ca.crt",
         lease=options.lease,
+        pull=options.pull,
         taints=[{"key": key, "value": value, "effect": effect} for key, value, effect in options.taints],
     )  # fmt: skip
     async with _client(config, "kubelet") as client:
@@ -287,9 +298,64 @@ def run(options: Options) -> None:
     (asyncio.run if options.calico else uvloop.run)(serve(options))
 
 
-async def _joined(invitation: joining.Invitation, options: Options, root: Path) -> None:
-    config = await joining.join(invitation, options.node, options.pki)
-    found = await joining.settings(config)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a machine is to become. node: its name; ips: its addresses, found if there are none; directory: where what
+    it gets is kept; images: the store; pull: whether others may be fetched; root: where this machine's files begin."""
+
+    node: str
+    ips: tuple[str, ...] = ()
+    directory: Path
+    images: Path
+    pull: bool = False
+    root: Path = Path("/")
+
+    def is_already(self, server: str, ca_hash: str) -> bool:
+        """Whether this machine is that node of that cluster."""
+        file = self.directory / CONFIG.name
+        return (
+            file.exists() and Options.read(file).node == self.node and joining.joined(server, ca_hash, self.directory)
+        )
+
+    def options(self, ips: Iterable[Address], **more: Any) -> Options:
+        """Of the agent. ips: the machine's, if it was not told others."""
+        return Options(
+            node=self.node, ips=self.ips or tuple(map(str, ips)), kubeconfig=self.directory / "kubelet.conf",
+            pki=self.directory, cgroup=f"/netlab.{self.node}", images=self.images, pull=self.pull, **more,
+        )  # fmt: skip
+
+
+def join(invitation: joining.Invitation, asked: Asked) -> bool:
+    """Become a node of a cluster: all that `run` needs is in the directory afterwards. False if this machine is that
+    node already, and then nothing has changed. See `joining.join` for errors."""
+    if asked.is_already(invitation.server, invitation.ca_hash):
+        return False
+    options = asked.options(own(invitation.host))
+    machine = host.info()["machineID"]
+    config = asyncio.run(joining.join(invitation, asked.node, asked.directory, machine=machine))
+    _write(options, asyncio.run(joining.settings(config)), asked.root)
+    return True
+
+
+def join_here(data_dir: Path, asked: Asked) -> bool:
+    """The same for the machine that the server runs on, whose authority is in its data directory: the control plane's
+    node, on which others' pods are not placed. InputError if there is no server, NetlabError if it does not run."""
+    if not (data_dir / ADMIN).exists():
+        raise InputError(f"{data_dir} is no server's", hint="--data-dir says where that of `netlab server` is")
+    admin, authority = load(data_dir / ADMIN), Authority.open(data_dir / "pki")
+    if asked.is_already(admin.server, joining.fingerprint(authority.pair.cert)):
+        return False
+    options = asked.options(own(), taints=((CONTROL_PLANE, "", "NoSchedule"),), labels={CONTROL_PLANE: ""})
+    settings = asyncio.run(joining.settings(admin))
+    ips = tuple(map(ip_address, options.ips))
+    for name, content in signed(authority, admin.server, node=asked.node, ips=ips).items():
+        put(asked.directory / name, content, mode=0o600)
+    _write(options, settings, asked.root)
+    return True
+
+
+def _write(options: Options, found: dict[str, Any], root: Path) -> None:
+    """What nodes of the cluster have in common, and this one's options, last: with them it is whole."""
     for name, text in found["files"].items():
         directory = NET_CONF.parent if name == NET_CONF.name else CNI
         put(root / directory.relative_to("/") / name, text.encode())
@@ -299,27 +365,6 @@ async def _joined(invitation: joining.Invitation, options: Options, root: Path) 
         "lease": found["lease"],
     }  # fmt: skip
     put(options.pki / CONFIG.name, orjson.dumps(whole, option=orjson.OPT_INDENT_2))
-
-
-def join(
-    invitation: joining.Invitation, *, node: str, ips: Sequence[str], directory: Path, images: Path,
-    root: Path = Path("/"),
-) -> None:  # fmt: skip
-    """Become a node of a cluster: all that `run` needs is in the directory afterwards. ips: found, if none are given.
-
-    root: where this machine's files begin. InputError, ApiError, MachineError, NetlabError.
-    """
-    config = directory / "kubelet.conf"
-    addresses = tuple(map(ip_address, ips)) or kubelet.own_ips(kubelet.Options(kubeconfig=config, node=node))
-    options = Options(
-        node=node,
-        ips=tuple(map(str, addresses)),
-        kubeconfig=config,
-        pki=directory,
-        cgroup=f"/netlab.{node}",
-        images=images,
-    )
-    asyncio.run(_joined(invitation, options, root))
 
 
 def main(argv: list[str]) -> int:

@@ -51,7 +51,8 @@ BACKLOG = 1024
 @dataclass(frozen=True, slots=True)
 class Options:
     """What `netlab apiserver` is given. store: sqlite, etcd or memory; port 0: a free one; kubeconfig: where else to
-    write the administrator's; controllers: whether somebody makes what admission then insists on."""
+    write the administrator's; controllers: whether somebody makes what admission then insists on; advertise: the
+    address that clients are told, if it is not the one that it is bound to."""
 
     data_dir: Path
     store: str = "sqlite"
@@ -65,6 +66,7 @@ class Options:
     names: tuple[str, ...] = ()
     anonymous: bool = True
     controllers: bool = False
+    advertise: str = ""
 
 
 async def open_store(options: Options) -> Store:
@@ -134,9 +136,8 @@ def _inherited() -> list[socket.socket]:
 
 def _addresses(options: Options) -> tuple[list[str], str]:
     """The names and addresses of the server's certificate, and the address that clients are told."""
-    reachable = options.bind
-    any_address = ipaddress.ip_address(options.bind).is_unspecified
-    if any_address:
+    reachable = options.advertise or options.bind
+    if ipaddress.ip_address(reachable).is_unspecified:
         reachable = "127.0.0.1" if ":" not in options.bind else "::1"
     first = str(next(options.service_ranges[0].hosts()))
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",

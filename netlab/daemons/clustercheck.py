@@ -18,7 +18,8 @@ from netlab.cluster.machine import Process, Progress
 from netlab.cluster.matrix import Place, World
 from netlab.cluster.plan import Cluster, Node
 from netlab.cluster.probing import Seen, seen
-from netlab.daemons.clusters import LOOK, api_client, created
+from netlab.daemons.clusters import LOOK, api_client
+from netlab.daemons.creating import create
 from netlab.daemons.podnetwork import netns_of
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ async def _checked(
 ) -> list[Seen]:  # fmt: skip
     async with api_client(cluster.kubeconfig) as client:
         try:
-            for obj in matrix.objects(list(inits)):
-                await created(client, obj)
+            await create(client, matrix.objects(list(inits)))
             found = await _pods(client, len(inits) + 1, len(plan.families(cluster.options)), progress)
             world = await _world(client, cluster, inits, found)
             probes = [probe for probe in matrix.probes(world) if probe.kind in kinds]

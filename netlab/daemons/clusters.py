@@ -106,16 +106,20 @@ class ClusterMachine(LinuxMachine):
         self, kubeconfig: Path, objects: Sequence[Mapping[str, Any]], nodes: Collection[str], *, limit: float,
         progress: Progress,
     ) -> None:  # fmt: skip
+        from netlab.daemons.creating import create
+
         async def work() -> None:
             async with api_client(kubeconfig, timeout=BEGINNING) as client:
-                await settled(client, objects, nodes, limit=limit, progress=progress)
+                await asyncio.gather(create(client, objects, limit=limit), _until_ready(client, nodes, limit, progress))
 
         asyncio.run(work())
 
     def create(self, kubeconfig: Path, objects: Sequence[Mapping[str, Any]]) -> None:
+        from netlab.daemons.creating import create
+
         async def work() -> None:
             async with api_client(kubeconfig) as client:
-                await asyncio.gather(*(created(client, obj) for obj in objects))
+                await create(client, objects)
 
         asyncio.run(work())
 
@@ -158,58 +162,6 @@ async def api_client(kubeconfig: Path, *, timeout: float = ANSWER) -> AsyncItera
         yield client
     finally:
         await client.aclose()
-
-
-#: where objects of a kind are
-_PLURALS = {
-    "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings", "ConfigMap": "configmaps",
-    "EndpointSlice": "endpointslices", "Namespace": "namespaces", "Pod": "pods", "Role": "roles",
-    "RoleBinding": "rolebindings", "Secret": "secrets", "Service": "services",
-}  # fmt: skip
-
-
-async def settled(
-    client: RestClient, objects: Sequence[Mapping[str, Any]], nodes: Collection[str], *, limit: float,
-    progress: Progress,
-) -> None:  # fmt: skip
-    """See `netlab.cluster.machine.Machine.settle`."""
-    end = time.monotonic() + limit
-    await asyncio.gather(*(_persisted(client, obj, end) for obj in objects if obj["kind"] == "Namespace"))
-    others = (_persisted(client, obj, end) for obj in objects if obj["kind"] != "Namespace")
-    await asyncio.gather(*others, _until_ready(client, nodes, limit, progress))
-
-
-async def _persisted(client: RestClient, obj: Mapping[str, Any], end: float) -> None:
-    """Made by then: a server that has just begun on a busy machine has moments in which it does not answer."""
-    from netlab.client.rest import ApiUnavailable
-
-    while True:
-        try:
-            await created(client, obj)
-            return
-        except ApiUnavailable:
-            if time.monotonic() > end:
-                raise
-        await asyncio.sleep(LOOK)
-
-
-async def created(client: RestClient, obj: Mapping[str, Any]) -> None:
-    """Make it if it is not there: what a person has changed stays."""
-    from netlab.client.rest import ApiError, path
-
-    metadata, plural = obj["metadata"], _PLURALS[obj["kind"]]
-    at = path(obj["apiVersion"], plural, namespace=metadata.get("namespace"))
-    try:
-        await client.get(path(obj["apiVersion"], plural, namespace=metadata.get("namespace"), name=metadata["name"]))
-        return
-    except ApiError as e:
-        if e.code != 404:
-            raise
-    try:
-        await client.create(at, dict(obj))
-    except ApiError as e:
-        if e.reason != "AlreadyExists":
-            raise
 
 
 async def _until_ready(client: RestClient, nodes: Collection[str], limit: float, progress: Progress) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,16 +16,14 @@ import netlab
 from netlab.api import MAJOR, MINOR, PATCH, Json
 from netlab.base.addresses import Address
 from netlab.base.aio import first
-from netlab.base.errors import MachineError
 from netlab.base.notify import notify
 from netlab.client.kubeconfig import load
 from netlab.client.resources import Resource
 from netlab.client.rest import RestClient
-from netlab.cni.machine import HOST
-from netlab.compile.rules import local_ips
-from netlab.daemons.cni import KernelMachine, runner
+from netlab.daemons.cni import runner
 from netlab.daemons.health import Health
 from netlab.daemons.node import enter, log_to_stderr
+from netlab.daemons.ownaddress import own
 from netlab.daemons.podnetwork import PodNetwork
 from netlab.daemons.signals import until_told
 from netlab.kernel import host, netns
@@ -85,19 +82,6 @@ class Options:
     this_machine: bool = False
 
 
-def own_ips(options: Options) -> tuple[Address, ...]:
-    """The node's addresses: as they are given, else the first of each family that is global. MachineError."""
-    if options.ips:
-        return options.ips
-    state = KernelMachine(root=options.cni_root).see(HOST)
-    found = [ip_address(text) for text in (local_ips(state) if state else ())]
-    usable = [ip for ip in found if not ip.is_loopback and not ip.is_link_local]
-    chosen = [next((ip for ip in usable if ip.version == version), None) for version in (4, 6)]
-    if not any(chosen):
-        raise MachineError("this node has no address", hint="give it one, or say --node-ip")
-    return tuple(ip for ip in chosen if ip is not None)
-
-
 def machine_of(options: Options) -> Machine:
     """What this machine is and has."""
     options.root.mkdir(parents=True, exist_ok=True)
@@ -134,7 +118,7 @@ class Listed:
 
 def kubelet_of(client: RestClient, options: Options) -> Kubelet:
     """The kubelet of a node, to be run in the caller's event loop. The calling thread is in the node's namespaces."""
-    options = replace(options, ips=own_ips(options))
+    options = replace(options, ips=options.ips or own())
     machine, store = machine_of(options), Store(options.images)
     network = PodNetwork(options.root, runner(root=options.cni_root), options.cni)
 

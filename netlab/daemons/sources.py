@@ -16,10 +16,13 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from netlab.base.errors import Problem
 from netlab.compile.objects import Ref, Value
+
+if TYPE_CHECKING:
+    from netlab.client.kubeconfig import ApiConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,20 @@ async def opened(origin: Origin, wants: Iterable[Want], *, agent: str) -> AsyncI
 
         yield Folder(origin.manifests)
         return
-    from netlab.client.informer import Informers
     from netlab.client.kubeconfig import load
+
+    async with followed(load(origin.kubeconfig), wants, agent=agent) as source:
+        yield source
+
+
+@contextlib.asynccontextmanager
+async def followed(config: ApiConfig, wants: Iterable[Want], *, agent: str) -> AsyncIterator[Source]:
+    """An API server as a source. agent: who asks it."""
+    from netlab.client.informer import Informers
     from netlab.client.rest import RestClient
     from netlab.daemons.api_watch import Followed
 
-    client = RestClient(load(origin.kubeconfig), user_agent=agent)
+    client = RestClient(config, user_agent=agent)
     informers = Informers(client)
     try:
         yield Followed(informers, wants)

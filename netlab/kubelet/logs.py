@@ -259,17 +259,19 @@ def rotate(
     return True
 
 
-def _rotate_all(runtime: Runtime) -> None:
+def _rotate_all(runtime: Runtime, size: int, files: int) -> None:
     for status in runtime.all():
         if status.state == "running":
             try:
-                rotate(runtime, status.id, now=datetime.datetime.now(datetime.UTC))
+                rotate(runtime, status.id, now=datetime.datetime.now(datetime.UTC), size=size, files=files)
             except NetlabError as e:  # it has ended meanwhile, or its monitor is gone: the next look will tell
                 log.info("the log of container %s stays as it is: %s", status.id, e.message)
 
 
-async def rotating(runtime: Runtime, *, every: float = EVERY) -> None:
-    """Keep the logs of all containers small, until cancelled. every: seconds between looks."""
+async def rotating(
+    runtime: Runtime, *, every: float = EVERY, size: int = SIZE_MAX, files: int = FILES_MAX
+) -> None:  # fmt: skip
+    """Keep the logs of all containers small, until cancelled. every: seconds between looks; see `rotate`."""
     while True:
-        await in_thread(_rotate_all, runtime)
+        await in_thread(_rotate_all, runtime, size, files)
         await asyncio.sleep(every)

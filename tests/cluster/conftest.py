@@ -31,7 +31,7 @@ def server(tmp_path: Path, options: tuple[str, ...]) -> Iterator[Path]:
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen(
         [sys.executable, "-m", "netlab.cli.main", "server", "--data-dir", str(tmp_path / "data"), "--store", "memory",
-         "--port", "0", "--kubeconfig", str(config), *options],
+         "--no-nodes", "--port", "0", "--kubeconfig", str(config), *options],
         stdout=log, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:

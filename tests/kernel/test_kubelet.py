@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from patience import patience
 
 from netlab.client.rest import STRATEGIC_MERGE_PATCH, Object
 from netlab.kubelet import kubelet as kubelets
+from netlab.kubelet import logs
 from netlab.runtime.images import build
 from netlab.runtime.images.store import Store
 
@@ -515,6 +517,52 @@ def test_who_is_in_the_way_has_to_go(images: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(kubelets, "LOOK", 0.2)
     monkeypatch.setattr(kubelets, "REFRESH", 0.2)
+    on_node(images, test)
+
+
+def test_logs_stay_small_and_lose_no_line(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size, files = 1 << 16, 3
+
+    async def test(w: World) -> None:
+        w.network()
+        await w.start()
+        # without an end, but not as fast as it can: the machine has others
+        lines = "i=0; until [ -e /stop ]; do echo line $i; i=$((i + 1)); [ $((i % 500)) -gt 0 ] || usleep 20000; done"
+        await w.make("chatty", container(f"trap 'exit 0' TERM; {lines}; echo stop; sleep 1000 & wait"))
+        pod = await w.when("chatty", ready)
+        folder = w.folder / "logs" / f"default_chatty_{pod['metadata']['uid']}" / "c"
+
+        def written() -> list[tuple[str, list[str]]]:
+            """The files from the oldest to the newest, and what the container said in each."""
+            names = sorted(path.name for path in folder.iterdir())
+            names = [*names[1:], names[0]]
+            said = [(name, (folder / name).read_text().splitlines()) for name in names]
+            return [(name, [line.split(" ", 3)[3] for line in text]) for name, text in said]
+
+        async def thrown_away() -> bool:
+            try:
+                found = written()
+            except FileNotFoundError:  # just now
+                return False
+            return len(found) == files and bool(found[0][1]) and found[0][1][0] != "line 0"
+
+        await eventually(thrown_away)
+        await w.exec_alone(pod, "touch", "/stop")
+
+        async def stopped() -> bool:
+            found = written()
+            said = [line for _, text in found for line in text]
+            return said[-1] == "stop" and found == written()
+
+        await eventually(stopped)
+        found = written()
+        said = [line for _, text in found for line in text]
+        first = int(said[0].removeprefix("line "))
+        assert said[:-1] == [f"line {first + n}" for n in range(len(said) - 1)]
+        assert found[-1][0] == "0.log" and len(found) <= files
+        assert all((folder / name).stat().st_size >= size for name, _ in found[:-1])
+
+    monkeypatch.setattr(kubelets, "rotating", partial(logs.rotating, every=0.1, size=size, files=files))
     on_node(images, test)
 
 

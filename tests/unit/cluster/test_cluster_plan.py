@@ -152,7 +152,9 @@ def test_a_node_renews_its_lease_in_the_time_that_it_may_be_silent() -> None:
     argv = server["argv"]
     assert isinstance(argv, list) and argv[argv.index("--node-monitor-grace-period") + 1] == "10"
     assert plan.agent(cluster, cluster.node("node1"))["lease"] == 8
-    [told] = [o for o in bootstrap.objects(cluster, ca=b"") if o["metadata"]["name"] == "kubelet-config"]
+    [told] = [
+        o for o in bootstrap.objects(bootstrap.facts(cluster), ca=b"") if o["metadata"]["name"] == "kubelet-config"
+    ]
     assert json.loads(told["data"]["kubelet"])["nodeLeaseDurationSeconds"] == 8
     # as the original has it, if nobody says otherwise
     assert plan.agent(planned(), planned().node("node1"))["lease"] == 40
@@ -162,13 +164,13 @@ def test_a_node_renews_its_lease_in_the_time_that_it_may_be_silent() -> None:
 
 def test_the_objects_of_the_beginning() -> None:
     cluster = planned()
-    found = {(o["kind"], o["metadata"]["name"]): o for o in bootstrap.objects(cluster, ca=b"PEM")}
+    found = {(o["kind"], o["metadata"]["name"]): o for o in bootstrap.objects(bootstrap.facts(cluster), ca=b"PEM")}
     assert found["Service", "kube-dns"]["spec"]["clusterIP"] == "10.96.0.10"
     assert found["EndpointSlice", "kube-dns"]["endpoints"][0]["addresses"] == ["10.168.0.2"]
     assert ("ConfigMap", "kube-flannel-cfg") in found and ("ConfigMap", "cluster-info") in found
     calico = plan.plan(options("c", network="calico"), PLACES, port=1)
     assert ("ConfigMap", "kube-flannel-cfg") not in {
-        (o["kind"], o["metadata"]["name"]) for o in bootstrap.objects(calico, ca=b"")
+        (o["kind"], o["metadata"]["name"]) for o in bootstrap.objects(bootstrap.facts(calico), ca=b"")
     }
 
 
