@@ -169,7 +169,10 @@ def added(new: Any, type_: Type, path: FieldPath, out: set[FieldPath]) -> None:
     match _kind_of(type_, new):
         case "map":
             for name, value in new.items():
-                added(value, type_.child(name), (*path, f"f:{name}"), out)
+                if isinstance(value, dict | list):
+                    added(value, type_.child(name), (*path, f"f:{name}"), out)
+                else:
+                    out.add((*path, f"f:{name}"))
         case "list":
             item = _item(type_)
             for element in new:
@@ -196,7 +199,8 @@ def compare(old: Any, new: Any, type_: Type, path: FieldPath, changed: set[Field
         before = old if isinstance(old, dict) else {}
         for name, value in new.items():
             if name in before:
-                compare(before[name], value, type_.child(name), (*path, f"f:{name}"), changed, gone)
+                if before[name] is not value and before[name] != value:  # most are as they were
+                    compare(before[name], value, type_.child(name), (*path, f"f:{name}"), changed, gone)
             elif value is not None:
                 added(value, type_.child(name), (*path, f"f:{name}"), changed)
         for name, value in before.items():

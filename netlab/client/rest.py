@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -96,7 +97,11 @@ def path(api_version: str, resource: str, *, namespace: str | None = None, name:
         parts.append(name)
         if subresource is not None:
             parts.append(subresource)
-    return "/" + "/".join(quote(part, safe=":") for part in parts)
+    return "/" + "/".join(part if _PLAIN.fullmatch(part) else quote(part, safe=":") for part in parts)
+
+
+#: a step of a path that is what it is: most are, and asking is cheaper than quoting
+_PLAIN = re.compile(r"[A-Za-z0-9.:_-]+")
 
 
 #: requests that may be under way at once: each more would cost a TLS handshake, and the server does them one after
