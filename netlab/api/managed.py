@@ -56,7 +56,9 @@ class Type:
         found = self.fields.get(name)
         if found is None:
             return self.item if self.item is not None else DEDUCED
-        return found.resolved()
+        if found.ref is not None:
+            found = self.fields[name] = found.resolved()  # from now on without asking
+        return found
 
     def resolved(self) -> Type:
         """The type itself, where this only refers to it (schemas are recursive)."""
@@ -130,13 +132,12 @@ def type_of_kind(group: str, version: str, kind: str) -> Type:
 
 
 def _kind_of(type_: Type, value: Any) -> str:
-    if type_.kind == "deduced":
-        return "map" if isinstance(value, dict) else "leaf"
-    if type_.kind == "map" and not isinstance(value, dict):
+    kind = type_.kind
+    if kind == "leaf" or type_.atomic:
         return "leaf"
-    if type_.kind == "list" and not isinstance(value, list):
-        return "leaf"
-    return "leaf" if type_.atomic else type_.kind
+    if kind == "list":
+        return "list" if isinstance(value, list) else "leaf"
+    return "map" if isinstance(value, dict) else "leaf"
 
 
 @lru_cache(8192)
@@ -168,7 +169,10 @@ def added(new: Any, type_: Type, path: FieldPath, out: set[FieldPath]) -> None:
     match _kind_of(type_, new):
         case "map":
             for name, value in new.items():
-                added(value, type_.child(name), (*path, f"f:{name}"), out)
+                if isinstance(value, dict | list):
+                    added(value, type_.child(name), (*path, f"f:{name}"), out)
+                else:
+                    out.add((*path, f"f:{name}"))
         case "list":
             item = _item(type_)
             for element in new:
@@ -177,21 +181,26 @@ def added(new: Any, type_: Type, path: FieldPath, out: set[FieldPath]) -> None:
                     added(element, item, (*path, key), out)
 
 
+def _says(value: Any) -> bool:
+    """Whether it is more than an empty list, map or text in the place of nothing."""
+    return bool(value) or isinstance(value, int)
+
+
 def compare(old: Any, new: Any, type_: Type, path: FieldPath, changed: set[FieldPath], gone: set[FieldPath]) -> None:
     """Paths that are other in `new` (changed or added), and those that are no more."""
-    if old is new:
+    if old is new or old == new:
         return
     kind = _kind_of(type_, new)
-    empty_old, empty_new = not old and not isinstance(old, bool | int), not new and not isinstance(new, bool | int)
-    if kind == "leaf" or (empty_old and empty_new):
-        if old != new and not (empty_old and empty_new and old is None):
+    if kind == "leaf" or not (old or new):
+        if old is not None or _says(new):
             changed.add(path)
         return
     if kind == "map":
         before = old if isinstance(old, dict) else {}
         for name, value in new.items():
             if name in before:
-                compare(before[name], value, type_.child(name), (*path, f"f:{name}"), changed, gone)
+                if before[name] is not value and before[name] != value:  # most are as they were
+                    compare(before[name], value, type_.child(name), (*path, f"f:{name}"), changed, gone)
             elif value is not None:
                 added(value, type_.child(name), (*path, f"f:{name}"), changed)
         for name, value in before.items():
@@ -290,6 +299,20 @@ def without(value: Any, type_: Type, gone: Fields, path: FieldPath = ()) -> Any:
             return value
 
 
+#: trees and sets that are remembered: what a controller writes has the same fields every time
+REMEMBERED = 256
+
+
+def fields_of(tree: Json) -> Fields:
+    """The paths of a FieldsV1 tree."""
+    return _fields_of(orjson.dumps(tree))
+
+
+@lru_cache(REMEMBERED)
+def _fields_of(tree: bytes) -> Fields:
+    return frozenset(to_fields(orjson.loads(tree)))
+
+
 def to_fields(tree: Json, path: FieldPath = ()) -> Iterable[FieldPath]:
     """The paths of a FieldsV1 tree."""
     for key, inner in tree.items():
@@ -301,8 +324,9 @@ def to_fields(tree: Json, path: FieldPath = ()) -> Iterable[FieldPath]:
             yield from to_fields(inner, (*path, key))
 
 
-def to_tree(fields: Iterable[FieldPath]) -> Json:
-    """The FieldsV1 tree of paths."""
+@lru_cache(REMEMBERED)
+def to_tree(fields: Fields) -> Json:
+    """The FieldsV1 tree of paths. It must not be changed."""
     root: Json = {}
     for path in sorted(fields):
         node = root

@@ -13,10 +13,10 @@ from netlab.api.managed import (
     Fields,
     Type,
     compare,
+    fields_of,
     merged,
     said,
     stripped,
-    to_fields,
     to_tree,
     without,
 )
@@ -35,7 +35,7 @@ class Writer:
 
 @dataclass(slots=True)
 class Entry:
-    """One entry of managedFields."""
+    """One entry of managedFields. tree: its fields as they stand there, if that is known."""
 
     manager: str
     operation: str
@@ -43,6 +43,13 @@ class Entry:
     subresource: str
     time: str
     fields: Fields
+    tree: Json | None = None
+
+    def leave(self, *taken: Fields) -> None:
+        """Give up fields."""
+        for fields in taken:
+            if not self.fields.isdisjoint(fields):
+                self.fields, self.tree = self.fields - fields, None
 
     def key(self) -> tuple[str, str, str, str]:
         """What makes it one entry: an Update's version is part of it."""
@@ -53,7 +60,8 @@ class Entry:
         out: Json = {"manager": self.manager, "operation": self.operation, "apiVersion": self.api_version}
         if self.time:
             out["time"] = self.time
-        out |= {"fieldsType": "FieldsV1", "fieldsV1": to_tree(self.fields)}
+        out["fieldsType"] = "FieldsV1"
+        out["fieldsV1"] = self.tree if self.tree is not None else to_tree(self.fields)
         if self.subresource:
             out["subresource"] = self.subresource
         return out
@@ -68,7 +76,7 @@ def entries_of(obj: Json | None) -> list[Entry]:
             found.append(
                 Entry(
                     raw.get("manager", ""), raw.get("operation", ""), raw.get("apiVersion", ""),
-                    raw.get("subresource", ""), raw.get("time", ""), frozenset(to_fields(tree)),
+                    raw.get("subresource", ""), raw.get("time", ""), fields_of(tree), tree,
                 )
             )  # fmt: skip
     return found
@@ -110,17 +118,14 @@ def update(old: Json, new: Json, type_: Type, writer: Writer, *, blank: bool = F
     result = []
     for entry in entries:
         if entry.key() == mine.key():
-            mine.fields = entry.fields
-            mine.time = entry.time
+            mine = entry
         else:
-            left = entry.fields - touched - lost if (touched or lost) else entry.fields
             # an applier keeps what others set to the value that it wants too: only changes take ownership
-            entry.fields = left
+            entry.leave(touched, lost)
             result.append(entry)
     fields = (mine.fields | touched) - lost
     if fields != mine.fields:
-        mine.time = writer.now
-    mine.fields = fields
+        mine.fields, mine.time, mine.tree = fields, writer.now, None
     return _written([*result, mine])
 
 
@@ -185,7 +190,7 @@ def apply(live: Json, config: Json, type_: Type, writer: Writer, *, force: bool)
     if conflicts and not force:
         return Applied(live, [], conflicts)
     for entry in others:
-        entry.fields = entry.fields - (touched & mine) - lost
+        entry.leave(touched & mine, lost)
     stamp = writer.now if mine != last or not was else was
     own = Entry(writer.manager, "Apply", writer.api_version, writer.subresource, stamp, mine)
     return Applied(result, _written([*others, own]), [])

@@ -7,6 +7,7 @@ pkg/util/strategicpatch and the API conventions' page on strategic merge.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from netlab.api import Json
@@ -17,17 +18,9 @@ _ORDER, _DELETE = "$setElementOrder/", "$deleteFromPrimitiveList/"
 
 
 def apply(obj: Json, patch: Json, definition: str) -> Json:
-    """The object after the patch; `definition` names its schema. Neither argument is changed. PatchError."""
-    return _merge_map(_copied(obj), _copied(patch), definitions().get(definition, {}))
-
-
-def _copied(value: Any) -> Any:
-    """A copy of JSON, at less than half of what `copy.deepcopy` takes: every status of every pod comes this way."""
-    if isinstance(value, dict):
-        return {name: _copied(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_copied(inner) for inner in value]
-    return value
+    """The object, changed, or another made of its parts; `definition` names its schema. The patch stays as it is.
+    PatchError."""
+    return _merge_map(obj, patch, definitions().get(definition, {}))
 
 
 def _resolve(schema: Json) -> Json:
@@ -44,14 +37,26 @@ def _child(schema: Json, name: str) -> Json:
     return found
 
 
-def _strategies(schema: Json) -> list[str]:
-    return str(schema.get("x-kubernetes-patch-strategy", "")).split(",")
+def _strategies(schema: Json) -> str:
+    return str(schema.get("x-kubernetes-patch-strategy", ""))
 
 
 def _merge_map(target: Json, patch: Json, schema: Json) -> Json:
+    if any(name.startswith("$") for name in patch):
+        return _directed(target, dict(patch), schema)
+    for name, value in patch.items():
+        if value is None:
+            target.pop(name, None)
+        else:
+            target[name] = _merge_value(target.get(name), value, _child(schema, name), None)
+    return target
+
+
+def _directed(target: Json, patch: Json, schema: Json) -> Json:
+    """As `_merge_map`, of a patch with directives."""
     directive = patch.pop("$patch", None)
     if directive == "replace":
-        return {k: v for k, v in patch.items() if not k.startswith("$")}
+        return {k: copy.deepcopy(v) for k, v in patch.items() if not k.startswith("$")}
     if directive == "delete":
         return {}
     if directive not in (None, "merge"):

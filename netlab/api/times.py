@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _RFC3339 = re.compile(r"^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$")
 
@@ -30,6 +31,7 @@ def _six_digits(text: str) -> str:
     return text[: match.start()] + (match.group() + "000000")[:7] + text[match.end() :]
 
 
+@lru_cache(4096)  # an object has the same few times all over, and is decoded at every write
 def time(text: str) -> str:
     """A Time as it is written again."""
     if len(text) == 20 and text[-1] == "Z" and _RFC3339.match(text):
@@ -45,7 +47,12 @@ def micro_time(text: str) -> str:
 
 def seconds(unix: float) -> str:
     """Seconds since 1970 as a Time."""
-    return datetime.fromtimestamp(int(unix), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(int(unix))
+
+
+@lru_cache(64)  # within a second a busy process asks a thousand times
+def _second(unix: int) -> str:
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def micros(unix: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from aiohttp import web
 
 from netlab.api import Json, ownership, patches, protobuf, status, strategic
@@ -15,10 +16,11 @@ from netlab.apiserver.handlers import Context
 from netlab.apiserver.kinds import Kind
 from netlab.apiserver.negotiate import Form, negotiate
 from netlab.apiserver.requestinfo import truthy
-from netlab.apiserver.writing import Change, create_object, manager_of, update, writer_of
+from netlab.apiserver.writing import Change, Found, create_object, manager_of, update, writer_of
 
 JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
 STRATEGIC_PATCH, APPLY_PATCH = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
+_STATUS_PARTS, _IDENTITY = {"kind", "apiVersion", "metadata", "status"}, {"name", "namespace", "uid", "resourceVersion"}
 
 
 def accepted(kind: Kind) -> list[str]:
@@ -48,10 +50,33 @@ async def patch(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
     duplicates: list[str] = []
     parsed = bodies.parse_json(body, duplicates if validation_mode(call) != "Ignore" else None)
 
-    async def change(old: Json) -> Change:
+    of_status = call.info.subresource == "status" and _of_status(kind, media, parsed)
+
+    async def change(found: Found) -> Change:
+        old = _status_part(found.obj) if of_status else found.own()
         return Change(patched(ctx, call, kind, old, media, parsed, duplicates))
 
     return await update(ctx, call, kind, change, form)
+
+
+def _of_status(kind: Kind, media: str, parsed: Any) -> bool:
+    """Whether a patch of the status concerns nothing else: then the rest is not taken apart, for it will be as it was.
+    That is what nodes and controllers send all day."""
+    if kind.resource.custom or not kind.raw or media not in (MERGE_PATCH, STRATEGIC_PATCH):
+        return False
+    if not isinstance(parsed, dict) or not parsed.keys() <= _STATUS_PARTS:
+        return False
+    meta = parsed.get("metadata")
+    return meta is None or (isinstance(meta, dict) and meta.keys() <= _IDENTITY)
+
+
+def _status_part(obj: Json) -> Json:
+    """A copy of an object without what such a patch does not concern."""
+    meta = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
+    part: Json = orjson.loads(orjson.dumps({k: obj[k] for k in ("kind", "apiVersion", "status") if k in obj} | {
+        "metadata": meta,
+    }))  # fmt: skip
+    return part
 
 
 def patched(ctx: Context, call: Call, kind: Kind, old: Json, media: str, parsed: Any, duplicates: list[str]) -> Json:
@@ -132,9 +157,8 @@ async def _apply(ctx: Context, call: Call, kind: Kind, body: bytes, form: Form) 
             )
         return await create_object(ctx, call, kind, obj, form, applied=True)
 
-    async def change(old: Json) -> Change:
-        live = dict(old)
-        result = ownership.apply(live, said, kind.type, writer, force=force)
+    async def change(found: Found) -> Change:
+        result = ownership.apply(found.own(), said, kind.type, writer, force=force)
         if result.conflicts:
             raise status.apply_conflict(result.conflicts)
         obj = _whole(call, kind, result.obj)
@@ -171,16 +195,12 @@ def _said(call: Call, kind: Kind, config: Json) -> Json:
 
 
 def _copy(value: Json) -> Json:
-    import orjson
-
     found: Json = orjson.loads(orjson.dumps(value))
     return found
 
 
 def _whole(call: Call, kind: Kind, obj: Json) -> Json:
     """The merged object decoded again: structs that Go always writes, and defaults."""
-    import orjson
-
     copy: Json = orjson.loads(orjson.dumps(obj))
     managed = copy.get("metadata", {}).pop("managedFields", None)
     out = kind.decode(copy, []) if kind.raw else copy

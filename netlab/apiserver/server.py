@@ -9,7 +9,6 @@ import asyncio
 import logging
 import ssl
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -19,7 +18,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from netlab.api import status
-from netlab.apiserver import authz, bootstrap
+from netlab.apiserver import authz, bootstrap, metadata
 from netlab.apiserver.admission import Admission
 from netlab.apiserver.admission.chain import Chain
 from netlab.apiserver.aggregation import Aggregation
@@ -165,7 +164,7 @@ class ApiServer:
         """The whole chain: never raises but for a client that went away."""
         path = request.path
         call = Call(request, request_info(request.method, path, request.query), request.query)
-        call.audit_id = request.headers.get("Audit-Id", "") or str(uuid.uuid4())
+        call.audit_id = request.headers.get("Audit-Id", "") or metadata.unique()
         started = time.perf_counter()
         self.metrics.started(call)
         # watches and streams are long: they are not counted, or many of them would leave no room for anything else

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import orjson
 from aiohttp import web
 
 from netlab.api import Json, status, times
@@ -25,7 +24,7 @@ from netlab.apiserver.handlers import Context
 from netlab.apiserver.kinds import Kind
 from netlab.apiserver.negotiate import PLAIN, negotiate
 from netlab.apiserver.tokens import Tokens
-from netlab.apiserver.writing import Change, dry_run, update
+from netlab.apiserver.writing import Change, Found, dry_run, update
 from netlab.store.protocol import Conflict
 
 Special = Callable[[Call, Kind], Awaitable[web.StreamResponse]]
@@ -145,7 +144,8 @@ class Subresources:
             parsed = bodies.parse_yaml(body) if media == patching.APPLY_PATCH else bodies.parse_json(body)
             wanted = {}
 
-        async def change(old: Json) -> Change:
+        async def change(found: Found) -> Change:
+            old = found.own()
             now = self._scale(kind, old)
             new = wanted if not media else _patched_scale(now, media, parsed)
             given = new["metadata"].get("resourceVersion")
@@ -238,7 +238,8 @@ class Subresources:
             raise status.invalid("Binding", "", call.info.name, [required("target.name")])
         meta = body.get("metadata") or {}
 
-        async def change(pod: Json) -> Change:
+        async def change(found: Found) -> Change:
+            pod = found.own()
             there = pod["spec"].get("nodeName", "")
             if pod["metadata"].get("deletionTimestamp"):
                 raise status.conflict(
@@ -289,7 +290,8 @@ class Subresources:
         finalizers = (body.get("spec") or {}).get("finalizers")
         rev = body["metadata"].get("resourceVersion")
 
-        async def change(old: Json) -> Change:
+        async def change(found: Found) -> Change:
+            old = found.own()
             spec = old.setdefault("spec", {})
             if finalizers:
                 spec["finalizers"] = list(finalizers)
@@ -313,8 +315,8 @@ class Subresources:
         if call.info.verb == "update":
             body = await object_of(call, kind)
 
-            async def replace(old: Json) -> Change:
-                return Change(_approved(old, body))
+            async def replace(found: Found) -> Change:
+                return Change(_approved(found.own(), body))
 
             return await update(self.ctx, call, kind, replace, form)
         media = bodies.media_type(call.request.headers)
@@ -322,9 +324,9 @@ class Subresources:
             raise status.unsupported_media_type(patching.accepted(kind))
         parsed = bodies.parse_json(await bodies.read(call.request))
 
-        async def change(old: Json) -> Change:
-            new = patching.patched(self.ctx, call, kind, orjson.loads(orjson.dumps(old)), media, parsed, [])
-            return Change(_approved(old, new))
+        async def change(found: Found) -> Change:
+            new = patching.patched(self.ctx, call, kind, found.own(), media, parsed, [])
+            return Change(_approved(found.own(), new))
 
         return await update(self.ctx, call, kind, change, form)
 

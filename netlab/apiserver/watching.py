@@ -95,15 +95,19 @@ def nodes_of(value: bytes) -> list[str]:
     return [name.decode() for name in _NODE.findall(value)]
 
 
-def lines(events: Sequence[Event], chosen: Selection, encode: Encoder) -> list[bytes]:
-    """What a watcher is told of some events."""
+def lines(events: Sequence[Event], chosen: Selection, encode: Encoder, inside: dict[str, int]) -> list[bytes]:
+    """What a watcher is told of some events. inside: which keys were in the selection at which revision, kept from one
+    call to the next, so that a state is not looked into twice."""
     out = []
     for event in events:
         verb = b"DELETED" if event.deleted else b"MODIFIED" if event.previous is not None else b"ADDED"
         if chosen:
-            is_in = not event.deleted and chosen.matches(objects.load(event.kv))
             before = event.previous if not event.deleted else event.previous or event.kv
-            was_in = before is not None and chosen.matches(objects.load(before))
+            known = inside.pop(event.kv.key, 0)
+            was_in = before is not None and (known == before.revision or chosen.matches(objects.load(before)))
+            is_in = not event.deleted and chosen.matches(objects.load(event.kv))
+            if is_in:
+                inside[event.kv.key] = event.kv.revision
             if not is_in and not was_in:
                 continue
             verb = b"MODIFIED" if is_in and was_in else b"ADDED" if is_in else b"DELETED"
@@ -198,10 +202,11 @@ async def watch(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
 async def _pump(
     stream: Watch, response: web.StreamResponse, chosen: Selection, encode: Encoder, *, bookmarks: bool
 ) -> None:
+    inside: dict[str, int] = {}
     try:
         async for batch in stream:
             if batch.events:
-                told = lines(await converting.shown_events(encode.kind, batch.events), chosen, encode)
+                told = lines(await converting.shown_events(encode.kind, batch.events), chosen, encode, inside)
                 if told:
                     await response.write(b"".join(told))
                     watchers = encode.ctx.watching[encode.kind.resource.registry]

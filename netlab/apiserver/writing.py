@@ -204,7 +204,20 @@ class Change:
     managed: bool = False
 
 
-Updater = Callable[[Json], Awaitable[Change]]
+class Found:
+    """What an update finds. obj: in the version of the request, not to be changed; own(): a copy that may be."""
+
+    __slots__ = ("_kv", "obj")
+
+    def __init__(self, kv: KeyValue, obj: Json, kind: Kind) -> None:
+        self.obj = obj
+        self._kv = kv if kind.conversion is None else None
+
+    def own(self) -> Json:
+        return objects.load(self._kv) if self._kv is not None else copy.deepcopy(self.obj)
+
+
+Updater = Callable[[Found], Awaitable[Change]]
 
 
 async def put(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
@@ -221,7 +234,7 @@ async def put(ctx: Context, call: Call, kind: Kind) -> web.StreamResponse:
         raise status.bad_request("name must be provided")
     value = orjson.dumps(new)
 
-    async def replace(_: Json) -> Change:
+    async def replace(_: Found) -> Change:
         return Change(orjson.loads(value))
 
     rev = new["metadata"].get("resourceVersion", "")
@@ -262,7 +275,7 @@ async def update(
         if kv is None:
             raise status.not_found(r.plural, r.group, info.name)
         (old,) = await converting.shown(kind, [objects.load(kv)])
-        change = await updater(objects.load(kv) if kind.conversion is None else copy.deepcopy(old))
+        change = await updater(Found(kv, old, kind))
         new = metadata.ordered(change.obj)
         asked = new["metadata"].get("resourceVersion", "")
         if asked and asked not in ("0", str(kv.revision)):

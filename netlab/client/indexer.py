@@ -59,7 +59,8 @@ class Indexer:
 
     def find(self, index: str, value: str) -> list[Object]:
         """The objects that an index function gave `value` for, in the order of their keys."""
-        return [self._items[key] for key in sorted(self._indices[index].get(value, ()))]
+        keys = self._indices[index].get(value)
+        return [self._items[key] for key in sorted(keys)] if keys else []
 
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Keep an index from now on. The same name stands for the same function: it is then kept once."""
@@ -67,14 +68,18 @@ class Indexer:
             return
         self._functions[name], self._indices[name] = function, {}
         for key, obj in self._items.items():
-            self._enter(name, key, obj)
+            self._enter(name, key, function(obj))
 
     def put(self, key: str, obj: Object) -> Object | None:
         """Hold an object; what was there before."""
-        old = self.remove(key)
+        old = self._items.get(key)
         self._items[key] = obj
-        for name in self._functions:
-            self._enter(name, key, obj)
+        for name, function in self._functions.items():
+            now = list(function(obj))
+            was = list(function(old)) if old is not None else []
+            if now != was:  # most changes are of what nobody looks for
+                self._leave(name, key, was)
+                self._enter(name, key, now)
         return old
 
     def remove(self, key: str) -> Object | None:
@@ -82,16 +87,19 @@ class Indexer:
         old = self._items.pop(key, None)
         if old is not None:
             for name, function in self._functions.items():
-                index = self._indices[name]
-                for value in function(old):
-                    keys = index.get(value)
-                    if keys is not None:
-                        keys.discard(key)
-                        if not keys:
-                            del index[value]
+                self._leave(name, key, function(old))
         return old
 
-    def _enter(self, name: str, key: str, obj: Object) -> None:
+    def _leave(self, name: str, key: str, values: Iterable[str]) -> None:
         index = self._indices[name]
-        for value in self._functions[name](obj):
+        for value in values:
+            keys = index.get(value)
+            if keys is not None:
+                keys.discard(key)
+                if not keys:
+                    del index[value]
+
+    def _enter(self, name: str, key: str, values: Iterable[str]) -> None:
+        index = self._indices[name]
+        for value in values:
             index.setdefault(value, set()).add(key)

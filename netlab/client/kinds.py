@@ -63,6 +63,8 @@ class Kinds:
         self._served: list[Served] = []
         self._by_kind: dict[tuple[str, str], Served] = {}
         self._followed: dict[Served, Informer] = {}
+        #: by uid, of what there is: it is asked for at every change of everything that has an owner
+        self._kind_of: dict[str, Served] = {}
         self._handlers: list[KindHandler] = []
         self._definitions = informers.of(CRDS)
         self._definitions.add_handler(self._changed)
@@ -81,10 +83,11 @@ class Kinds:
 
     def with_uid(self, uid: str) -> tuple[Served, Object] | None:
         """The object of a uid."""
-        for served, informer in self._followed.items():
-            for obj in informer.store.find("uid", uid):
-                return served, obj
-        return None
+        served = self._kind_of.get(uid)
+        informer = self._followed.get(served) if served is not None else None
+        if served is None or informer is None:
+            return None
+        return next(((served, obj) for obj in informer.store.find("uid", uid)), None)
 
     def owned_by(self, uid: str) -> list[tuple[Served, Object]]:
         """The objects that name this uid as an owner."""
@@ -167,6 +170,10 @@ class Kinds:
         return tell
 
     def _tell(self, served: Served, old: Object | None, new: Object | None) -> None:
+        if new is not None:
+            self._kind_of[new["metadata"].get("uid", "")] = served
+        elif old is not None:
+            self._kind_of.pop(old["metadata"].get("uid", ""), None)
         for handler in self._handlers:
             handler(served, old, new)
 

@@ -10,7 +10,6 @@ logged and forgotten. Source: client-go tools/record (event.go, events_cache.go)
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import time
 from collections import OrderedDict
@@ -97,8 +96,8 @@ class Correlator:
         if event is not None:
             self._events.move_to_end(key)
             patch = {"count": event["count"] + 1, "lastTimestamp": stamp, "message": message}
-            event |= patch
-            return Write(copy.deepcopy(event), patch)
+            event |= patch  # what is in its parts never changes
+            return Write(dict(event), patch)
         namespace = about.get("namespace") or "default"
         event = {
             "apiVersion": "v1", "kind": "Event",
@@ -108,7 +107,7 @@ class Correlator:
             "reportingComponent": self.component, "reportingInstance": self.instance,
         }  # fmt: skip
         _remember(self._events, key, event)
-        return Write(copy.deepcopy(event), None)
+        return Write(dict(event), None)
 
     def _many(self, key: _Key, message: str, now: float) -> bool:
         """Whether so many texts have come for one reason that they are one event from now on."""

@@ -23,8 +23,8 @@ _RBAC = "rbac.authorization.k8s.io"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What nodes have to know of their cluster. server: the API server's URL; resolver: where the name server is, node:
-    which Node that is, if it is one; dns: the address of its Service; pods: the prefixes of all pods; lease: seconds that
-    a node's Lease is good for."""
+    which Node that is, if it is one; dns: the address of its Service; pods: the prefixes of all pods; lease: seconds
+    that a node's Lease is good for."""
 
     server: str
     resolver: Address

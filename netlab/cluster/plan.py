@@ -259,7 +259,8 @@ def agent(cluster: Cluster, node: Node) -> dict[str, Any]:
         "pki": KUBERNETES, "cgroup": node.cgroup, "images": IMAGES, "proxy": asked.proxy,
         "pods": [str(pods) for pods in networks.pods(asked)], "flannel": network.flannel,
         "calico": asked.network == "calico", "bridged": network.bridged, "dns": str(DNS_IP),
-        "serve_dns": node.control_plane, "lease": lease(asked.node_monitor_grace_period), "taints": taints, "labels": labels,
+        "serve_dns": node.control_plane, "lease": lease(asked.node_monitor_grace_period),
+        "taints": taints, "labels": labels,
     }  # fmt: skip
 
 

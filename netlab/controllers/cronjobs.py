@@ -78,11 +78,15 @@ class CronJobs:
         self._client, self._says, self._now = tools.client, tools.says, tools.now
         self._crons, self._jobs = tools.store(Interest(CRON_JOBS)), tools.store(Interest(JOBS))
         self.WATCHES = (Watch(Interest(CRON_JOBS)), Watch(Interest(JOBS), owner_key(KIND)))
+        #: by key: the uid, and the last time for which a Job was made. The cache may not know it yet when that Job has
+        #: ended and is forgotten, and it would be made again.
+        self._made: dict[str, tuple[str, float]] = {}
 
     async def reconcile(self, key: str) -> float | None:
         """Note what ended, start what is due, and forget what is old; seconds until the next time."""
         cron = self._crons.get(key)
         if cron is None or ending(cron):
+            self._made.pop(key, None)
             return None
         cron = copy.deepcopy(cron)
         status = cron.setdefault("status", {})
@@ -157,6 +161,9 @@ class CronJobs:
             return None
         last = status.get("lastScheduleTime")
         since = times.parse(last).timestamp() if last else created(cron)
+        uid, at = self._made.get(key_of(cron), ("", 0.0))
+        if uid == cron["metadata"]["uid"] and at > since:
+            since, status["lastScheduleTime"] = at, times.seconds(at)
         patience = spec.get("startingDeadlineSeconds")
         found = due(schedule, since=since, now=now, deadline=None if patience is None else float(patience))
         wait = max(0.0, found.next - now) + SLACK
@@ -181,6 +188,7 @@ class CronJobs:
                 await self._delete(cron, f"{ref['namespace']}/{ref['name']}", ref["uid"])
             status["active"] = []
         if await self._make(cron, status, found.at, zone):
+            self._made[key_of(cron)] = cron["metadata"]["uid"], found.at
             status["lastScheduleTime"] = times.seconds(found.at)
         return wait
 

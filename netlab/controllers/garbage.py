@@ -11,6 +11,7 @@ its owners. Source: kubernetes pkg/controller/garbagecollector (garbagecollector
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ from netlab.client.rest import ApiError, Object
 from netlab.controllers.shape import Hopeless, Tools, WatchAll
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+#: owners that are remembered not to be there, as many as the original does
+ABSENT = 500
 
 
 def owners_of(obj: Object) -> list[Object]:
@@ -53,6 +56,7 @@ class GarbageCollector:
 
     def __init__(self, tools: Tools) -> None:
         self._client, self._kinds, self._says = tools.client, tools.kinds, tools.says
+        self._absent: OrderedDict[tuple[Served, str | None, str, str], None] = OrderedDict()
         self.WATCHES = (WatchAll(self._reasons),)
 
     # -- when to look
@@ -176,7 +180,7 @@ class GarbageCollector:
                     f"one: {ref['kind']} {ref['name']}"
                 )
             who = {"namespace": namespace if kind.namespaced else None, "name": ref["name"], "uid": ref["uid"]}
-            owner = await self._live(kind, who)
+            owner = await self._owner(kind, who)
             if owner is None:
                 found.dangling.append(ref)
                 self._complain(served, obj, ref, kind)
@@ -185,6 +189,20 @@ class GarbageCollector:
             else:
                 found.solid.append(ref)
         return found
+
+    async def _owner(self, kind: Served, who: Object) -> Object | None:
+        """As `_live`; but the hundred pods of one owner that is gone do not ask for it a hundred times. What once had a
+        uid and is gone does not come back."""
+        key = (kind, who["namespace"], who["name"], who["uid"])
+        if key in self._absent:
+            self._absent.move_to_end(key)
+            return None
+        owner = await self._live(kind, who)
+        if owner is None:
+            self._absent[key] = None
+            if len(self._absent) > ABSENT:
+                self._absent.popitem(last=False)
+        return owner
 
     def _complain(self, served: Served, obj: Object, ref: Object, kind: Served) -> None:
         """An owner in another namespace is none, which surprises people."""

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from netlab.api import times
 from netlab.api.selectors import LabelSelector, SelectorError, from_object
@@ -110,11 +111,12 @@ def created(obj: Object) -> float:
     return _seconds(obj["metadata"].get("creationTimestamp"))
 
 
-def _seconds(stamp: object) -> float:
+@lru_cache(4096)  # those of a hundred pods are asked for whenever one of them changes
+def _seconds(stamp: str | None) -> float:
     if not stamp:
         return _LONG_AGO
     try:
-        return times.parse(str(stamp)).timestamp()
+        return times.parse(stamp).timestamp()
     except times.TimeError:
         return _LONG_AGO
 

@@ -17,7 +17,6 @@ from netlab.controllers.owning import (
     Expectations,
     PodControl,
     active,
-    available,
     claim,
     created,
     ending,
@@ -69,15 +68,17 @@ def status_of(rs: Object, pods: Iterable[Object], now: float, error: str = "") -
     spec = rs["spec"]
     wanted = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
     minimum = int(spec.get("minReadySeconds") or 0)
-    count = Counter[str]()
+    replicas = labelled = ready = usable = 0
     for pod in pods:
-        count["replicas"] += 1
-        labels = pod["metadata"].get("labels") or {}
-        count["fullyLabeledReplicas"] += all(labels.get(k) == v for k, v in wanted.items())
-        if ready_since(pod) is not None:
-            count["readyReplicas"] += 1
-            count["availableReplicas"] += available(pod, minimum, now)
-    status: Object = {"replicas": count.pop("replicas", 0), **numbers(**count)}
+        replicas += 1
+        labelled += wanted.items() <= (pod["metadata"].get("labels") or {}).items()
+        since = ready_since(pod)
+        if since is not None:
+            ready += 1
+            usable += not minimum or since + minimum <= now
+    status: Object = {"replicas": replicas, **numbers(
+        fullyLabeledReplicas=labelled, readyReplicas=ready, availableReplicas=usable,
+    )}  # fmt: skip
     status["observedGeneration"] = rs["metadata"].get("generation", 0)
     conditions = [c for c in (rs.get("status") or {}).get("conditions") or () if c["type"] != "ReplicaFailure"]
     if error:
@@ -139,8 +140,10 @@ class Replicas:
     def _again(self, rs: Object, pods: list[Object], now: float) -> float | None:
         """When the next ready pod becomes available."""
         minimum = int(rs["spec"].get("minReadySeconds") or 0)
+        if not minimum:
+            return None
         waits = [since + minimum - now for pod in pods if (since := ready_since(pod)) is not None]
-        return min((seconds for seconds in waits if seconds > 0), default=None) if minimum else None
+        return min((seconds for seconds in waits if seconds > 0), default=None)
 
     async def _manage(self, key: str, rs: Object, pods: list[Object]) -> None:
         wanted = int(rs["spec"].get("replicas", 1))

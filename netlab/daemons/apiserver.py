@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from netlab.apiserver.authn import static_tokens
 from netlab.apiserver.certs import Authority, token_key
 from netlab.apiserver.server import SERVICES, ApiServer, Settings, runner, tls_context
+from netlab.base import garbage
 from netlab.base.addresses import Network
 from netlab.base.errors import InputError, MachineError
 from netlab.base.notify import listening, notify
@@ -272,13 +273,9 @@ def _allow_connections() -> None:
 
 def run(options: Options, main: Callable[[Options], Coroutine[Any, Any, None]] = _main) -> None:
     """Be the API server until a signal. main: what to be more than that."""
-    import gc
-
     import uvloop
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    # young garbage of requests is freed by counting; looking for cycles in all caches at every turn is not worth it
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
     _allow_connections()
-    uvloop.run(main(options))
+    with garbage.looked_for_rarely():
+        uvloop.run(main(options))

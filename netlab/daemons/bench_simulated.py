@@ -18,6 +18,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from netlab.base import garbage
 from netlab.base.errors import KernelError
 from netlab.client import kubeconfig
 from netlab.client.resources import Resource
@@ -84,6 +85,7 @@ def run(
     import uvloop
 
     with (
+        garbage.looked_for_rarely(),
         terminable(),
         tempfile.TemporaryDirectory(prefix="netlab-bench-", dir=folder) as scratch,
         _processes(Path(scratch), nodes, store) as (running, config),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from netlab.base import garbage
 from netlab.base.aio import first
 from netlab.base.notify import notify
 from netlab.client.election import lead
@@ -117,4 +118,5 @@ def run(
     import uvloop
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    uvloop.run(_main(options, log, what, make, health))
+    with garbage.looked_for_rarely():
+        uvloop.run(_main(options, log, what, make, health))

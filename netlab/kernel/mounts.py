@@ -20,13 +20,23 @@ OPTIONS_MAX = 4095
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
-def overlay(lower: Sequence[Path], upper: Path, work: Path, target: Path) -> None:
-    """Mount directories stacked: `lower` from the uppermost down, never written; what is written goes to `upper`."""
+def overlay(lower: Sequence[Path], upper: Path, work: Path, target: Path, *, once: bool = False) -> None:
+    """Mount directories stacked: `lower` from the uppermost down, never written; what is written goes to `upper`.
+
+    once: `upper` is never mounted again and need not outlive the machine's fall. Else the kernel brings all to the disk
+    that waits for it, of whomever, when this is unmounted (overlayfs.rst, "Volatile mount").
+    """
     options = f"lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={work}"
     if len(options.encode()) > OPTIONS_MAX:
         raise KernelError(f"{len(lower)} layers are too many for one mount", errno_=errno.E2BIG)
     try:
-        syscalls.mount("overlay", str(target), 0, "overlay", options)
+        try:
+            syscalls.mount("overlay", str(target), 0, "overlay", f"{options},volatile" if once else options)
+        except OSError as e:
+            if not once or e.errno != errno.EINVAL:
+                raise
+            # a kernel before 5.10 does not know the word
+            syscalls.mount("overlay", str(target), 0, "overlay", options)
     except OSError as e:
         hint = "modprobe overlay" if e.errno == errno.ENODEV else None
         raise KernelError(f"overlay on {target}: {e.strerror}", errno_=e.errno or 0, hint=hint) from e
@@ -50,11 +60,15 @@ def bind(fd: int, target: Path) -> None:
 
 def below(directory: Path) -> list[Path]:
     """Where something is mounted at or below a directory, the last mount first (proc(5), mountinfo)."""
-    found, directory = [], Path(os.path.realpath(directory))
+    found, at = [], os.path.realpath(directory)
+    beneath = at.rstrip("/") + "/"
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        target = Path(_ESCAPED.sub(lambda m: chr(int(m[1], 8)), line.split()[4]))
-        if target.is_relative_to(directory):
-            found.append(target)
+        # a node of a hundred pods has a thousand mounts, and every pod that ends asks for its own
+        target = line.split(" ", 5)[4]
+        if "\\" in target:
+            target = _ESCAPED.sub(lambda m: chr(int(m[1], 8)), target)
+        if target == at or target.startswith(beneath):
+            found.append(Path(target))
     return found[::-1]
 
 

@@ -100,7 +100,7 @@ class Runtime:
             "tty": container.tty, "stdin": container.stdin,
         }  # fmt: skip
         put(directory / "state.json", orjson.dumps(state))
-        mounts.overlay(unpacked(self.images, image), directory / "upper", directory / "work", rootfs)
+        mounts.overlay(unpacked(self.images, image), directory / "upper", directory / "work", rootfs, once=True)
         who = spec.identity(container, image.process, _text(rootfs / "etc/passwd"), _text(rootfs / "etc/group"))
         document = spec.document(
             container, image.process, who=who, rootfs=str(rootfs), cgroup=state["cgroup"],
@@ -258,10 +258,12 @@ class Runtime:
         if init is None:  # whoever made it was killed: conmon and runc may still be at work
             cgroups.kill(self._monitors(name), PATIENCE)
             cgroups.kill(group, PATIENCE)
-        if (self.root / "runc" / name).exists():
-            with contextlib.nullcontext() if init else contextlib.suppress(KernelError):
+        # What `runc delete` does of a container that has ended, but without starting runc, which is most of what an end
+        # costs: its groups are taken away below, there are no hooks, and what it remembers is a directory.
+        if init is None and (self.root / "runc" / name).exists():
+            with contextlib.suppress(KernelError):
                 self._runc("delete", "--force", name)
-            shutil.rmtree(self.root / "runc" / name, ignore_errors=True)
+        shutil.rmtree(self.root / "runc" / name, ignore_errors=True)
         for key in ("init", "monitor"):
             found = _identity(state.get(key))
             if found is not None:

@@ -85,7 +85,10 @@ def test_strategic_merge() -> None:
     }  # fmt: skip
 
     def patched(patch: Any) -> Any:
-        return strategic.apply(spec, patch, POD_SPEC)
+        given = copy.deepcopy(patch)
+        found = strategic.apply(copy.deepcopy(spec), patch, POD_SPEC)
+        assert patch == given
+        return found
 
     ports = {"containers": [{"name": "a", "ports": [{"containerPort": 81}]}]}
     assert patched(ports)["containers"][0]["ports"] == [{"containerPort": 80}, {"containerPort": 81}]
@@ -120,7 +123,7 @@ def test_what_is_applied_is_there_afterwards(live: Any, config: Any) -> None:
     result = merged(live, config, type_)
     fields: set[Any] = set()
     said(config, type_, (), fields)
-    assert set(to_fields(to_tree(fields))) == fields
+    assert set(to_fields(to_tree(frozenset(fields)))) == fields
     changed: set[Any] = set()
     gone: set[Any] = set()
     compare(live, result, type_, (), changed, gone)

@@ -54,6 +54,21 @@ def test_refusals_in_the_words_of_the_original() -> None:
     with_server(test)
 
 
+def test_a_rule_for_one_name_is_for_no_other() -> None:
+    async def test(c: Client) -> None:
+        jane = c.as_("jane-token")
+        for name in ("a", "b"):
+            await c.post(PODS, pod(name))
+        rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "resourceNames": ["a"]}
+        await grant(c, "jane", "get", resource="configmaps")
+        assert (await jane.get(f"{PODS}/a")).status == 403
+        await c.put(f"{RBAC}/namespaces/default/roles/r", {"metadata": {"name": "r"}, "rules": [rule]})
+        for _ in range(2):  # the second is remembered
+            assert [(await jane.get(f"{PODS}/{name}")).status for name in ("a", "b")] == [200, 403]
+
+    with_server(test)
+
+
 def test_roles_take_hold_and_let_go() -> None:
     async def test(c: Client) -> None:
         jane = c.as_("jane-token")

@@ -38,6 +38,41 @@ def test_json_merge_and_strategic_patches() -> None:
     with_server(test)
 
 
+def test_a_patch_of_the_status_alone_does_what_any_other_does() -> None:
+    async def test(c: Client) -> None:
+        state = {"replicas": 1, "conditions": [{"type": "Available", "status": "True", "reason": "a", "message": "b"}]}
+        made = {}
+        for name in ("quick", "slow"):
+            await c.post(DEPLOYMENTS, deployment(name))
+            # labels are of no status: they are not left out, and all of the object is looked at
+            more = {"labels": {"a": "b"}} if name == "slow" else {}
+            patch = {"metadata": more, "status": state, "spec": {"replicas": 7}} if more else {"status": state}
+            done = await c.patch(f"{DEPLOYMENTS}/{name}/status", patch, "strategic", fieldManager="x")
+            assert done.status == 200
+            made[name] = done.body
+        quick, slow = made["quick"], made["slow"]
+        assert slow["metadata"].pop("labels") == {"a": "b"}
+        for found in made.values():
+            for gone in ("name", "uid", "creationTimestamp", "resourceVersion"):
+                del found["metadata"][gone]
+            for entry in found["metadata"]["managedFields"]:
+                del entry["time"]
+                entry["fieldsV1"].pop("f:metadata", None)
+        assert (quick["metadata"], quick["status"]) == (slow["metadata"], slow["status"])
+        assert [found["spec"]["replicas"] for found in made.values()] == [1, 1]
+        again = await c.patch(f"{DEPLOYMENTS}/quick/status", {"status": {"replicas": None}}, fieldManager="x")
+        assert (again.status, again.body["status"]) == (200, {"conditions": quick["status"]["conditions"]})
+        assert again.body["spec"] == quick["spec"]
+        wrong = await c.patch(f"{DEPLOYMENTS}/quick/status", {"status": {"replicas": "many"}})
+        assert wrong.status == 400
+        unknown = await c.patch(f"{DEPLOYMENTS}/quick/status", {"status": {"foo": 1}}, fieldValidation="Strict")
+        assert unknown.message.endswith('strict decoding error: unknown field "status.foo"')
+        other = await c.patch(f"{DEPLOYMENTS}/quick/status", {"metadata": {"uid": "x"}, "status": {"replicas": 2}})
+        assert other.status == 409
+
+    with_server(test)
+
+
 def test_an_update_owns_what_it_changed() -> None:
     async def test(c: Client) -> None:
         made = (await c.post(MAPS, config_map(a="1", b="1"), fieldManager="one")).body

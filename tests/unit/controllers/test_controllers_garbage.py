@@ -16,8 +16,9 @@ from controlworld import EVENTS, MAPS, NAMESPACES, PODS, SETS, World, in_world, 
 from test_controllers_namespaces import WIDGETS, widgets
 
 from netlab.client.resources import Resource
-from netlab.client.rest import Object
+from netlab.client.rest import Object, RestClient
 from netlab.controllers.garbage import GarbageCollector
+from netlab.controllers.runner import WORKERS
 
 ROLES = Resource("rbac.authorization.k8s.io/v1", "clusterroles")
 ONLY = (GarbageCollector,)
@@ -183,6 +184,27 @@ def test_an_owner_that_never_was_is_none() -> None:
         await owned(w, "mistaken", ghost)  # the name is right, the uid is not
         await left(w)
         assert await w.get(SETS, "rs") is not None
+
+    in_world(test, ONLY)
+
+
+def test_the_many_of_one_owner_that_is_gone_do_not_each_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    get = RestClient.get
+
+    async def counted(self: RestClient, path: str, **more: Any) -> Object:
+        asked.append(path)
+        return await get(self, path, **more)
+
+    async def test(w: World) -> None:
+        rs = await a_set(w)
+        for number in range(4 * WORKERS):
+            await owned(w, f"m{number}", owner(rs))
+        monkeypatch.setattr(RestClient, "get", counted)
+        await w.delete(SETS, "rs", how="Background")
+        await left(w)
+        # those that are looked at at once do not wait for each other
+        assert 1 <= sum(path.endswith("/replicasets/rs") for path in asked) <= WORKERS
 
     in_world(test, ONLY)
 
