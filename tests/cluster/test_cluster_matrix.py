@@ -1,6 +1,6 @@
 """Who must reach whom, in clusters of each network and proxy.
 
-Of the sixteen combinations a few run always; NETLAB_MATRIX=all runs all that this kernel can. IPVS: tests/vm.
+A few combinations run always; NETLAB_MATRIX=all runs all but those by IPVS, which few kernels have.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from clustermatrix import NETWORKS, holds
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: nodes are made of namespaces"),
-    pytest.mark.not_in_vm("starts Python by the dozen; tests/vm/test_cluster_ipvs.py is what another kernel adds"),
+    pytest.mark.not_in_vm("starts Python by the dozen, on nodes whose files are an overlay already"),
 ]
 
 #: network, proxy, whether with IPv6. flannel-vxlan by iptables is checked in test_cluster_nodes.py
