@@ -47,7 +47,7 @@ async def restore(cluster: LabCluster, manifests: Sequence[Manifest]) -> list[st
     for manifest in manifests:
         served = await _served(cluster, manifest)
         live = await _get(cluster, served, manifest.data)
-        if live is None or not _touched(live):
+        if live is None or not (_touched(live) or _lost(served, live)):
             await _patient(cluster, manifest, LAB)
         else:
             await _replace(cluster, served, manifest, live)
@@ -183,6 +183,12 @@ async def _gone(cluster: LabCluster, at: str) -> None:
 
 def _managers(obj: Json) -> set[str]:
     return {entry.get("manager", "") for entry in obj["metadata"].get("managedFields") or ()}
+
+
+def _lost(kind: Served, obj: Json) -> bool:
+    """A pod that its node has rejected, or given up, or is about to: nobody makes it anew but who made it."""
+    failed = (obj.get("status") or {}).get("phase") == "Failed"
+    return kind.kind == "Pod" and (failed or bool(obj["metadata"].get("deletionTimestamp")))
 
 
 def _touched(obj: Json) -> bool:

@@ -150,10 +150,16 @@ def device_of(lab: Lab, node: str, device: str) -> str:
     ],
 )
 def test_questions(
-    name: str, ident: str, answers: list[str | tuple[str, str]], exercises: Callable[..., Exercises]
+    name: str,
+    ident: str,
+    answers: list[str | tuple[str, str]],
+    exercises: Callable[..., Exercises],
+    clusters: ClusterLabs,
 ) -> None:
     e = exercises(name)
     e.start(ident)
+    # what the exercise before has left was laid anew, and has to run before it can be asked
+    assert unmet(clusters, e.lab) == []
     for answer in answers:
         given = answer if isinstance(answer, str) else device_of(e.lab, *answer)
         grade = e.check(answer=given)
