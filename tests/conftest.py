@@ -19,7 +19,9 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write what tests/golden compares with anew")
-    parser.addoption("--all-kubectls", action="store_true", help="the tour of pods with every version that is installed")
+    parser.addoption(
+        "--all-kubectls", action="store_true", help="the tour of pods with every version that is installed"
+    )
 
 
 @pytest.fixture
