@@ -152,7 +152,7 @@ class NodeLifecycle:
             return None
         if key not in self._known:
             self._known[key] = {"kind": "Node", "apiVersion": "v1",
-                                "metadata": {"name": key, "uid": node["metadata"]["uid"]}}  # fmt: skip
+                                "metadata": {"name": key, "uid": node["metadata"].get("uid", "")}}  # fmt: skip
             self._says.normal(node, "RegisteredNode", f"Node {key} event: Registered Node {key} in Controller")
         now = self._now()
         node = await self._judge(key, node, now)
@@ -227,10 +227,11 @@ class NodeLifecycle:
         return soonest
 
     def _times(self, node: str, taints: list[Object], now: float) -> Callable[[Mapping[str, str]], float]:
-        """When its taints came, by our clock: as long ago as they say when they are first seen."""
+        """When its taints came, by our clock: as long ago as they say when they are first seen, and then if they say
+        nothing, as those that people give."""
         before, clock = self._came.get(node, {}), self._clock()
         its = {
-            (t["key"], t.get("timeAdded") or ""): clock - max(0.0, now - added(t))
+            (t["key"], t.get("timeAdded") or ""): clock - (max(0.0, now - added(t)) if t.get("timeAdded") else 0.0)
             for t in taints if t.get("effect") == "NoExecute"
         }  # fmt: skip
         self._came[node] = {name: before.get(name, at) for name, at in its.items()}

@@ -87,7 +87,9 @@ def _image_id(image: Image) -> str:
 
 async def _failed(tools: Tools, pod: Json, spec: Spec, error: NetlabError, id: str, attempt: int) -> Instance:
     """What could not be run, as one that ended at once."""
-    message = RUNC + error.message.partition(": ")[2] if error.message.startswith("container ") else error.message
+    message = error.message
+    if message.startswith("container "):
+        message = f"{RUNC}{message.partition(': ')[2].removeprefix('runc create failed: ')}: unknown"
     tools.says(pod, "Failed", f"Error: {message}", container=spec.name, warning=True)
     await tools.engine.remove([id])
     clock = tools.clock

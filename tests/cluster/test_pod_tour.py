@@ -1,5 +1,5 @@
-"""A tour with kubectl of all verbs that need pods, on a real cluster: every command's output, compared as a whole with
-tests/golden/kubectl-pods.txt.
+"""Tours with kubectl of all verbs that need pods, on a real cluster: every command's output, compared as a whole with
+tests/golden/kubectl-tour-pods.txt and its like. The tours are in podtours/, where README tells how a line is written.
 
 What differs from run to run is replaced; what comes in no order of its own (several pods' logs, events of several
 components) is put into one. With --all-kubectls the other versions of kubectl that are installed run the same tour: of
@@ -27,7 +27,7 @@ from touring import Masks, changing, masked
 
 pytestmark = clusterup.NEEDS
 HERE = Path(__file__).parent
-GOLDEN = "kubectl-pods.txt"
+TOURS = ("pods", "trouble", "deployments", "nodes")
 #: seconds for one command, and between two looks
 PATIENCE, LOOK = 120.0, 0.2
 
@@ -38,12 +38,15 @@ _PODS: Masks = [
     (r"\b(agent|count|node-debugger-node1)-[0-9a-z]{5}\b", r"\1-XXXXX"),
     (r"(pod-template-hash[=:] ?)\w+", r"\1HASH"),
     (r"(controller-revision-hash[=:] ?)\w+", r"\1HASH"),
-    (r"netlab://[0-9a-f]+", "netlab://ID"),
+    (r"netlab://[0-9a-f]{32}", "netlab://ID"),
     (r"sha256:[0-9a-f]{64}", "sha256:DIGEST"),
     (r"([0-9a-f]{2}:){5}[0-9a-f]{2}", "MAC"),
     (r" \(x\d+ over \w+\)", ""),
     (r"\(\S+ ago\)", "(AGE ago)"),
     (r"Handling connection for \d+", "Handling connection for PORT"),
+    (r'(?m)^Context ".*" modified', 'Context "CLUSTER" modified'),
+    (r"(Successfully assigned \S+ to) node\d", r"\1 NODE"),
+    (r"/tmp/kubectl-edit-\d+", "/tmp/kubectl-edit-N"),
     # there is one more where a machine has IPv6
     (r"(?m)^Forwarding from \[::1\].*\n", ""),
     (r"(?m)(?<=\s)\d+m\d+s(?= |$)", "AGE"),
@@ -53,7 +56,11 @@ _OF: dict[str, Masks] = {
     "describe node": [
         (r"(?m)^( +(?:cpu|memory|ephemeral-storage|Machine ID|System UUID|Boot ID|Kernel Version|OS Image):) +.*", r"\1 N"),
         (r"\(\d+%\)", "(N%)"),
+        (r"(?m)^(  (?:Normal|Warning) +\S+ +)\d+\S+", r"\1AGE"),
     ],
+    "get node": [(r"(?<= )\d+[smh]\w*(?= )", "AGE")],
+    # a program's last words may come after those of the copy
+    "cp": [(r"(?m)^tar: removing leading.*\n", "")],
     # how far it is when somebody looks
     "rollout status": [(r"(?m)^Waiting for .*\n", "")],
     # who is gone already has nothing to be told of
@@ -75,10 +82,10 @@ class Step:
         return shlex.join(self.words)
 
 
-def steps() -> list[Step]:
-    """See podtour.txt."""
+def steps(name: str) -> list[Step]:
+    """See podtours/README."""
     found: list[Step] = []
-    for line in (HERE / "podtour.txt").read_text(encoding="utf-8").splitlines():
+    for line in (HERE / "podtours" / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith(" "):
             found[-1].typed.append(line.strip())
         elif line and not line.startswith("#"):
@@ -130,7 +137,9 @@ class Tour:
             status = terminal.wait()
         said = re.sub(r"\x1b\[[0-9;]*[A-Za-z]|\r", "", terminal.whole.decode())
         kept = [line for line in (re.sub("^(/ # )+", "", line) for line in said.splitlines()) if line]
-        return status, "".join(f"{line}\n" for line in kept if line not in lines and "command prompt" not in line)
+        # what the shell says first may have been said before anybody was there
+        chance = re.compile("command prompt|^BusyBox v|^Enter 'help'")
+        return status, "".join(f"{line}\n" for line in kept if line not in lines and not chance.search(line))
 
     def _asked(self, argv: list[str | Path]) -> str:
         """What a port-forward says, and the page behind it."""
@@ -178,24 +187,27 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         yield found
 
 
-def test_a_tour_of_pods(environment: dict[str, str], golden: Callable[[str, str], None], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", TOURS)
+def test_a_tour(name: str, environment: dict[str, str], golden: Callable[[str, str], None], tmp_path: Path) -> None:
     tour, whole = Tour(kubectls()[0], environment, tmp_path), []
-    for step in steps():
+    for step in steps(name):
         status, text = tour.take(step)
         whole.append(f"$ kubectl {step.line}\n{told(step, text)}" + (f"[exit {status}]\n" if status else ""))
-    golden(GOLDEN, "\n".join(whole))
+        print(whole[-1], flush=True)  # for who has to find out where it stopped
+    golden(f"kubectl-tour-{name}.txt", "\n".join(whole))
 
 
 @pytest.mark.parametrize("kubectl", kubectls()[1:], ids=lambda path: path.name)
+@pytest.mark.parametrize("name", TOURS)
 def test_the_same_with_other_versions(
-    kubectl: Path, environment: dict[str, str], request: pytest.FixtureRequest, tmp_path: Path
+    name: str, kubectl: Path, environment: dict[str, str], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     if not request.config.getoption("--all-kubectls"):
         pytest.skip("--all-kubectls runs it")
-    text = (HERE.parent / "golden" / GOLDEN).read_text(encoding="utf-8")
+    text = (HERE.parent / "golden" / f"kubectl-tour-{name}.txt").read_text(encoding="utf-8")
     expected = re.findall(r"(?ms)^\$ kubectl ([^\n]*)\n(.*?)(?=^\$ kubectl |\Z)", text)
     tour, wrong = Tour(kubectl, environment, tmp_path), []
-    for step, (line, before) in zip(steps(), expected, strict=True):
+    for step, (line, before) in zip(steps(name), expected, strict=True):
         assert line == step.line
         status, output = tour.take(step)
         if bool(status) != bool(re.search(r"^\[exit \d+\]$", before, re.MULTILINE)):

@@ -1,27 +1,33 @@
 """The official conformance behaviours: which there are, which pass here, and a table of that.
 
-behaviours.tsv lists them: area, title, what they need beside an API server, and their essence. That may be nothing, a
-controller, a node, or simulated nodes: where pods have to run, and nobody asks their containers. A behaviour's test is
-named by its title: `test_` and the title in lower case with `_` for what is no letter or digit. table.tsv is what the
-last whole run found: passed (and whether it was on simulated nodes), failed, or not yet and why. A run that finds
-something else fails; `pytest tests/conformance --update-golden` writes the table anew.
+behaviours.tsv lists them: area, title, what they need beside an API server, and their essence. That may be nothing;
+simulated nodes, where pods have to run and nobody asks their containers; a cluster of real nodes, which takes root; or
+what nobody has a test for yet. A behaviour's test is named by its title: `test_` and the title in lower case with `_`
+for what is no letter or digit, or any name whose parameter has that as its id. table.tsv is what the last whole run
+found: passed (and where, if it took more than a server), failed, or not yet and why. A run that finds something else
+fails; `pytest tests/conformance --update-golden` writes the table anew.
 """
 
 from __future__ import annotations
 
 import csv
-import re
+import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from titles import slug
+
+if TYPE_CHECKING:
+    from podworld import Api
 
 HERE = Path(__file__).parent
 TABLE = HERE / "table.tsv"
-#: what is enough for behaviours that take a running pod, but not its containers
-SIMULATED = "simulated nodes"
+#: what is enough for behaviours that take a running pod, but not its containers; and what has all
+SIMULATED, CLUSTER = "simulated nodes", "a cluster"
 sys.path.insert(0, str(HERE))
 
 
@@ -48,18 +54,16 @@ def _read(path: Path) -> list[list[str]]:
         return list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
 
 
-def slug(title: str) -> str:
-    """A title as the name of a test."""
-    return re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")
-
-
 BEHAVIOURS = {slug(row[1]): Behaviour(*row) for row in _read(HERE / "behaviours.tsv")}
 _outcomes: dict[str, str] = {}
 
 
 def _behaviour_of(nodeid: str) -> str | None:
     path, _, name = nodeid.partition("::")
-    return name.removeprefix("test_") if path.startswith("tests/conformance/") else None
+    # `name[id]@group`, of which some or all are there
+    plain, _, parameter = name.partition("@")[0].partition("[")
+    found = parameter.removesuffix("]") if parameter else plain.removeprefix("test_")
+    return found if path.startswith("tests/conformance/") else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -86,8 +90,8 @@ def _rows() -> list[Row]:
     for name, b in BEHAVIOURS.items():
         waits = Row(b.area, b.title, "not yet", f"needs {b.needs}" if b.needs else "no test")
         outcome = _outcomes.get(name)
-        kept = waits if b.needs else before.get(b.title, waits)
-        how = f"on {SIMULATED}" if b.needs == SIMULATED and outcome == "passed" else ""
+        kept = before.get(b.title, waits) if b.needs in ("", SIMULATED, CLUSTER) else waits
+        how = f"on {b.needs}" if b.needs and outcome == "passed" else ""
         rows.append(Row(b.area, b.title, outcome, how) if outcome else kept)
     return rows
 
@@ -124,3 +128,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for row in rows:
             if row not in before:
                 terminalreporter.write_line(f"differs from {TABLE.name}: {row.title}: {row.outcome}")
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A cluster of real nodes, for all behaviours that need one."""
+    from podworld import cluster
+
+    with cluster(f"cf{os.getpid()}", tmp_path_factory.mktemp("conformance")) as found:
+        yield found

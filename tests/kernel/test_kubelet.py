@@ -161,7 +161,10 @@ def test_what_cannot_begin_says_why(images: Path) -> None:
             if name == "command":
                 last = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
                 assert (last["reason"], last["exitCode"]) == ("StartError", 128)
-                assert 'exec: "nosuch": executable file not found in $PATH' in last["message"]
+                assert last["message"].endswith(
+                    "OCI runtime create failed: runc create failed: unable to start container process: "
+                    'exec: "nosuch": executable file not found in $PATH: unknown'
+                )
         await w.said("config", "Failed", 'Error: configmap "m" not found')
         await w.said("mount", "FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "m" not found')
         # what was missing comes, and nobody has to wait for the next try

@@ -233,3 +233,25 @@ def test_a_clock_that_is_set_is_no_reason_to_lose_a_node_or_its_pods() -> None:
     passed = 301.0
     look()
     assert [path for path in written if path.startswith("delete")] == ["delete /api/v1/namespaces/default/pods/p"]
+
+
+def test_a_taint_that_does_not_say_when_it_came_is_counted_from_now() -> None:
+    """As a person gives it, by `kubectl taint`."""
+
+    async def test(w: World) -> None:
+        taint = {"key": "mine", "effect": "NoExecute"}
+        await w.client.create(NODES.path(), {"metadata": {"name": "n"}, "spec": {"taints": [taint]}})
+        spec = {"nodeName": "n", "containers": [{"name": "c", "image": "x"}]}
+        patient = {"key": "mine", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 3600}
+        await w.make(PODS, "patient", spec={**spec, "tolerations": [patient]})
+        await w.make(PODS, "usual", spec=spec)
+
+        async def evicted() -> Any:
+            pod = await w.get(PODS, "usual")
+            return pod is None or "deletionTimestamp" in pod["metadata"]
+
+        await until(evicted)
+        patient_pod = await w.get(PODS, "patient")
+        assert patient_pod is not None and "deletionTimestamp" not in patient_pod["metadata"]
+
+    in_world(test, (NodeLifecycle,))
