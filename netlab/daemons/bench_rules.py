@@ -166,8 +166,12 @@ def run(
     slow: bool = False,
     tell: Callable[[str, int], None] | None = None,
 ) -> Report:
-    """Measure. slow: load what takes minutes, too. KernelError if a measurement fails."""
+    """Measure. slow: load what takes minutes, too. KernelError if a measurement fails; MachineError without IPVS, if it
+    is to be measured."""
     netns.require_root()
+    if "ipvs" in modes:
+        with _namespace("probe") as where:
+            ipvs.read(where)
     tell = tell or (lambda _what, _done: None)
     rows, policy_rows = [], []
     for size in sizes:
