@@ -162,6 +162,7 @@ class Kubelet:
             # asked now: pods come meanwhile, and note a sandbox before they make it
             if not any(id in worker.boxes for worker in self.workers.values()):
                 await in_thread(network.detach, id)
+        await in_thread(self.tools.forget_other_logs, self.workers)
 
     async def _age(self) -> None:
         while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,12 @@ class Tools:
     def forget_logs(self, pod: Json) -> None:
         """Nobody will read them."""
         shutil.rmtree(self.log_directory(pod), ignore_errors=True)
+
+    def forget_other_logs(self, known: Container[str]) -> None:
+        """Nor those of pods that nobody knows any more. known: uids."""
+        for directory in sorted(self.logs.iterdir()) if self.logs.is_dir() else ():
+            if directory.name.count("_") == 2 and directory.name.rpartition("_")[2] not in known:
+                shutil.rmtree(directory, ignore_errors=True)
 
     def teller(self, pod: Json, container: str) -> Callable[[str, str, bool], None]:
         """Says things about one container."""

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from podvalues import pod
 
 from netlab.kubelet.kubelet import Kubelet
+from netlab.kubelet.tools import Tools
+
+
+def test_logs_of_nobody_go(tmp_path: Path) -> None:
+    """Of pods that ended with the kubelet that ran them."""
+    for name in ("default_web_u1", "default_old_u2", "not-of-a-pod", "somebodys_own"):
+        (tmp_path / name / "c").mkdir(parents=True)
+    Tools.forget_other_logs(cast(Any, SimpleNamespace(logs=tmp_path)), {"u1"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["default_web_u1", "not-of-a-pod", "somebodys_own"]
+    Tools.forget_other_logs(cast(Any, SimpleNamespace(logs=tmp_path / "missing")), {"u1"})
 
 
 class Pods:
@@ -78,7 +89,7 @@ def test_a_pod_that_is_deleted_while_what_was_left_is_cleared_away() -> None:
                 self._manifests, self._found, self.workers = None, {}, cast(Any, workers)
                 making = SimpleNamespace(known=set, release=lambda _: None)
                 network = SimpleNamespace(known=known, detach=detached.append)
-                self.tools = cast(Any, SimpleNamespace(making=making, network=network))
+                self.tools = cast(Any, SimpleNamespace(making=making, network=network, forget_other_logs=len))
 
             def _refusal(self, pod: Any) -> None:
                 return None
