@@ -312,7 +312,7 @@ def test_the_machine_loses_power_and_up_brings_all_back(cluster: Cluster) -> Non
         assert there is not None and processes.send(there, 9)
         inits = [cluster.runs(f"{node}/init") for node in NODES]
         assert all(processes.ended(one, patience(60)) for one in (there, *inits))
-        said = json.loads(await asyncio.to_thread(netlab, "cluster", "up", NAME, "--json"))
+        said = json.loads(await asyncio.to_thread(netlab, "cluster", "up", NAME, "--store", "etcd", "--json"))
         assert not said["fresh"]
         await more(cluster, load, answers=0)
 
