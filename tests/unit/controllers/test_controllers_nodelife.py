@@ -18,7 +18,7 @@ from netlab.client.resources import Resource
 from netlab.client.rest import Object
 from netlab.controllers import nodelife
 from netlab.controllers.nodelife import NOT_READY, UNREACHABLE, NodeLifecycle, taints_of, tolerated, unknown
-from netlab.controllers.shape import Tools
+from netlab.controllers.shape import NODE_GRACE, Tools
 
 NODES = Resource("v1", "nodes")
 STAMP = "2026-01-01T00:00:00Z"
@@ -212,7 +212,7 @@ def test_a_clock_that_is_set_is_no_reason_to_lose_a_node_or_its_pods() -> None:
     life = NodeLifecycle(cast(Any, SimpleNamespace(
         client=Client(), says=SimpleNamespace(normal=lambda *_: None, warning=lambda *_: None),
         now=lambda: begun + moved + passed, clock=lambda: passed,
-        store=lambda interest: stores[interest.resource.plural],
+        store=lambda interest: stores[interest.resource.plural], node_grace=NODE_GRACE,
     )))  # fmt: skip
     list(life._of_pod(None, pod))
 

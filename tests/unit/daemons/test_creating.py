@@ -8,13 +8,11 @@ from typing import Any, cast
 import pytest
 
 from netlab.client.rest import ApiError, ApiUnavailable
-from netlab.daemons.clusters import settled
-
-READY = {"metadata": {"name": "node1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+from netlab.daemons.creating import create
 
 
 class Server:
-    """Does not answer so many times; then knows no object but those that were made, and one node."""
+    """Does not answer so many times; then knows no object but those that were made."""
 
     def __init__(self, silent: int) -> None:
         self.silent = silent
@@ -33,25 +31,21 @@ class Server:
         self._answer()
         self.made.append(body["metadata"]["name"])
 
-    async def list(self, path: str) -> Any:
-        self._answer()
-        return {"items": [READY]}
 
-
-def settle(server: Server, limit: float) -> None:
+def begin(server: Server, limit: float) -> None:
     objects = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}},
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b", "namespace": "a"}},
     ]
-    asyncio.run(settled(cast(Any, server), objects, ["node1"], limit=limit, progress=lambda _what, _count: None))
+    asyncio.run(create(cast(Any, server), objects, limit=limit))
 
 
 def test_a_server_that_is_busy_is_asked_again() -> None:
     server = Server(silent=3)
-    settle(server, 60)
+    begin(server, 60)
     assert server.made == ["a", "b"]
 
 
 def test_one_that_never_answers_is_told_of() -> None:
     with pytest.raises(ApiUnavailable):
-        settle(Server(silent=10**9), 0)
+        begin(Server(silent=10**9), 0)
