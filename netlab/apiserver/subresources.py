@@ -180,8 +180,21 @@ class Subresources:
         phase = (pod.get("status") or {}).get("phase")
         if phase not in ("Succeeded", "Failed", "Pending") and not pod["metadata"].get("deletionTimestamp"):
             await self._disrupt(call, pod, dry=options.dry)
+        if not options.dry:
+            await update(self.ctx, call, kind, self._evicted, PLAIN)
         await deletes.remove(self.ctx, call, kind, call.info.namespace, call.info.name, options)
         return answer(call, status.success(code=201), 201)
+
+    async def _evicted(self, found: Found) -> Change:
+        """Say why it goes before it does: a Job may bear with that."""
+        pod = found.own()
+        conditions = pod.setdefault("status", {}).setdefault("conditions", [])
+        conditions[:] = [c for c in conditions if c.get("type") != "DisruptionTarget"]
+        conditions.append({
+            "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting", "lastTransitionTime": times.seconds(self.ctx.now()),
+        })  # fmt: skip
+        return Change(pod)
 
     async def _disrupt(self, call: Call, pod: Json, *, dry: bool) -> None:
         from netlab.api.selectors import from_object

@@ -166,6 +166,24 @@ def test_evictions_ask_the_budget() -> None:
     with_server(test)
 
 
+def test_who_is_evicted_is_told_why() -> None:
+    async def test(c: Client) -> None:
+        obj = pod()
+        obj["metadata"]["finalizers"] = ["example.com/held"]
+        await c.post(PODS, obj)
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
+        dry = {**eviction, "deleteOptions": {"dryRun": ["All"]}}
+        assert (await c.post(f"{PODS}/p/eviction", dry)).status == 201
+        assert "conditions" not in (await c.get(f"{PODS}/p")).body["status"]
+        assert (await c.post(f"{PODS}/p/eviction", eviction)).status == 201
+        found = (await c.get(f"{PODS}/p")).body
+        assert "deletionTimestamp" in found["metadata"]
+        (why,) = found["status"]["conditions"]
+        assert (why["type"], why["status"], why["reason"]) == ("DisruptionTarget", "True", "EvictionByEvictionAPI")
+
+    with_server(test)
+
+
 def test_watches_leave_room_for_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit of requests under way is one of short requests: watches are under way for hours."""
     monkeypatch.setattr(server, "INFLIGHT_MAX", 2)
