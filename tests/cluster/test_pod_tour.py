@@ -59,6 +59,8 @@ _OF: dict[str, Masks] = {
         (r"(?m)^(  (?:Normal|Warning) +\S+ +)\d+\S+", r"\1AGE"),
     ],
     "get node": [(r"(?<= )\d+[smh]\w*(?= )", "AGE")],
+    # who is asked before he listens
+    "describe pod": [(r"(?m)^ +Warning +Unhealthy .*Readiness probe failed: .*connection refused\n", "")],
     # a program's last words may come after those of the copy
     "cp": [(r"(?m)^tar: removing leading.*\n", "")],
     # how far it is when somebody looks
