@@ -25,7 +25,11 @@ Json = dict[str, Any]
 LAB, EXERCISE = "netlab-lab", "exercise"
 #: seconds that what an object needs has to be there, such as its namespace's ServiceAccount; that one has to be gone
 LIMIT = 60.0
+#: seconds that the pods of what was made anew have to be there
+WHOLE = 30.0
 _LOOK = 0.1
+#: what has a history, which a replaced one would keep: revisions, and pods of which a roll may be stuck
+_WITH_HISTORY = ("Deployment", "StatefulSet", "DaemonSet")
 #: namespaces in which labs have nothing
 _SYSTEM = ("kube-system", "kube-public", "kube-node-lease", "kube-flannel")
 #: what others derive
@@ -49,6 +53,10 @@ async def restore(cluster: LabCluster, manifests: Sequence[Manifest]) -> list[st
         live = await _get(cluster, served, manifest.data)
         if live is None or not (_touched(live) or _lost(served, live)):
             await _patient(cluster, manifest, LAB)
+        elif served.kind in _WITH_HISTORY:
+            await _gone(cluster, _path(served, manifest.data), propagation="Foreground")
+            await _patient(cluster, manifest, LAB)
+            await _whole(cluster, served, manifest)
         else:
             await _replace(cluster, served, manifest, live)
     await _nodes(cluster)
@@ -160,14 +168,27 @@ async def _replace(
     await _patient(cluster, manifest, manager)
 
 
-async def _gone(cluster: LabCluster, at: str) -> None:
+async def _whole(cluster: LabCluster, served: Served, manifest: Manifest) -> None:
+    """Wait until all of its pods are there, unless it is a lab in which they are not meant to be."""
+    end = time.monotonic() + patience(WHOLE)
+    while time.monotonic() < end:
+        live = await _get(cluster, served, manifest.data) or {}
+        state = live.get("status") or {}
+        wanted = state.get("desiredNumberScheduled", live.get("spec", {}).get("replicas"))
+        has = state.get("numberAvailable", state.get("availableReplicas", 0))
+        if state.get("observedGeneration") == live.get("metadata", {}).get("generation") and has == wanted:
+            return
+        await asyncio.sleep(_LOOK)
+
+
+async def _gone(cluster: LabCluster, at: str, *, propagation: str = "Background") -> None:
     began, limit = time.monotonic(), patience(LIMIT)
     while True:
         # a pod whose object goes ahead of its containers still has its ports: another one would be rejected for them.
         # Who waits in vain for a kubelet that is no more does not wait for ever
         grace = None if "/pods/" not in at else 1 if time.monotonic() < began + limit / 2 else 0
         try:
-            await cluster.client.delete(at, grace=grace, propagation="Background")
+            await cluster.client.delete(at, grace=grace, propagation=propagation)
             await cluster.client.get(at)
         except ApiError as e:
             if e.code == 404:

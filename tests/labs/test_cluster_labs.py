@@ -50,7 +50,6 @@ CURES = {
     "two-faces": """kubectl patch svc sticky -p '{"spec": {"sessionAffinity": "ClientIP"}}'""",
     "outside": """kubectl patch svc my-nginx -p '{"spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}}'""",
     "shunned": "kubectl taint node node2 maintenance-",
-    "burnt": "kubectl delete node node2",
     "no-such-secret": "kubectl create secret generic password --from-literal=password.txt=c1oudc0w",
 }
 MENDED = [(lab, e.id) for lab in NAMES for e in exercises_of(lab) if not e.captures]
