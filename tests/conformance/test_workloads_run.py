@@ -85,6 +85,11 @@ def test_job_podfailurepolicy_ignore_disruptiontarget(api: Api) -> None:
     (pod,) = pods_of(api, "evicted")
     name = pod["metadata"]["name"]
     api.make(f"{PODS}/{name}/eviction", {"metadata": {"name": name}})
+    # not before it has gone, or it would find that, too
+    api.until(
+        f"{PODS}?labelSelector=app%3Devicted",
+        lambda listed: name not in [p["metadata"]["name"] for p in listed["items"]],
+    )
     api.make(f"{NAMESPACE}/configmaps", {"metadata": {"name": "go"}, "data": {"now": "1"}})
     done = ended(found := api.until(path, ended))
     assert done is not None and done["type"] == "Complete" and not found["status"].get("failed")
