@@ -44,7 +44,10 @@ def patch_of(old: Json, new: Json) -> Json | None:
         value = new.get(name)
         found[name] = [{"$patch": "replace"}, *value] if name in _WHOLE and value else value
     there = {kind: _plain(c) for kind, c in pods.conditions(old).items()}
-    changed = [c for c in new.get("conditions") or () if there.get(c["type"]) != _plain(c)]
+    changed = [
+        {**dict.fromkeys(there.get(c["type"], ()), None), **c}
+        for c in new.get("conditions") or () if there.get(c["type"]) != _plain(c)
+    ]  # fmt: skip
     if changed:
         found["conditions"] = changed
     return found or None

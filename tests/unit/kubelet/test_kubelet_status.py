@@ -164,3 +164,8 @@ def test_only_what_has_changed_is_written() -> None:
         "podIP": "10.0.0.6", "podIPs": [{"$patch": "replace"}, {"ip": "10.0.0.6"}],
     }  # fmt: skip
     assert telling.patch_of({**before, "reason": "x"}, before) == {"reason": None}
+    # the reason of what was so goes with it
+    was = {"conditions": [{"type": "Ready", "status": "False", "reason": "ContainersNotReady", "message": "x"}]}
+    now = {"conditions": [{"type": "Ready", "status": "True"}]}
+    wanted = {"type": "Ready", "status": "True", "reason": None, "message": None}
+    assert telling.patch_of(was, now) == {"conditions": [wanted]}
