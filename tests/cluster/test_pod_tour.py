@@ -190,7 +190,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 
 @pytest.mark.parametrize("name", TOURS)
-def test_a_tour(name: str, environment: dict[str, str], golden: Callable[[str, str], None], tmp_path: Path) -> None:
+def test_a_tour(
+    name: str, environment: dict[str, str], golden: Callable[[str, str], None], request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    # what is seen of pods on the way depends on moments, of which not all are known: not a test of every day yet
+    if name == "pods" and not request.config.getoption("--all-kubectls"):
+        pytest.skip("--all-kubectls runs it")
     tour, whole = Tour(kubectls()[0], environment, tmp_path), []
     for step in steps(name):
         status, text = tour.take(step)
