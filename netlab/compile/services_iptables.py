@@ -11,7 +11,7 @@ Facts: Kubernetes 1.30, pkg/proxy/iptables/proxier.go.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -158,8 +158,12 @@ class _Compiling:
             more.update(endpoint.encode())
             self.seps[endpoint] = "KUBE-SEP-" + base32(more.digest())
 
-    def chain(self, name: str, rules: Iterable[IptablesRule]) -> None:
-        self.own.append(Chain.trusted(self.family, "nat", name, tuple(rules), self.config.owner, self.port.why))
+    def chain(self, name: str, rules: Sequence[tuple[str, str]]) -> None:
+        """rules: lines, and why each is there."""
+        lines, whys = zip(*rules, strict=True) if rules else ((), ())
+        self.own.append(
+            Chain.written(self.family, "nat", name, lines, whys, owner=self.config.owner, why=self.port.why)
+        )
 
     def run(self) -> None:
         port, why = self.port, self.port.why
@@ -177,9 +181,9 @@ class _Compiling:
         if port.uses_local and port.local:
             self.chain(svl, self.balance(port.local, internal=port.internal_local and has_internal))
         if port.any and port.external:
-            self.chain(ext, self.outside(svc, svl if port.external_local else svc, has_external))
+            self.chain(ext, list(self.outside(svc, svl if port.external_local else svc, has_external)))
         if firewalled:
-            self.chain(fw, self.ranges(ext))
+            self.chain(fw, list(self.ranges(ext)))
         self.endpoints()
 
     def portals(self, internal: str, ext: str, balancer: str, fw: str) -> None:
@@ -217,16 +221,16 @@ class _Compiling:
                 note = f'-m comment --comment "{name} {refused[0]}" -m addrtype --dst-type LOCAL'
                 self.external.append(_rule(f"-p {proto} {note} {numbered} -j {refused[1]}", why))
 
-    def balance(self, endpoints: Sequence[str], *, internal: bool) -> Iterable[IptablesRule]:
+    def balance(self, endpoints: Sequence[str], *, internal: bool) -> list[tuple[str, str]]:
         """KUBE-SVC, KUBE-SVL: who must be masqueraded, whom a client had last, and a fair choice."""
         port, why = self.port, self.port.why
         name, proto = port.name, port.protocol
-        rules: list[IptablesRule] = []
+        rules: list[tuple[str, str]] = []
         if internal and (self.config.masquerade_all or self.cidr):
             who = "" if self.config.masquerade_all else f"! -s {self.cidr} "
             note = f'-m comment --comment "{name} cluster IP" -m {proto} --dport {port.port}'
             rules.append(
-                _rule(f"{who}-d {port.cluster_ip}{self.host} -p {proto} {note} -j KUBE-MARK-MASQ", f"{why}: masquerade")
+                (f"{who}-d {port.cluster_ip}{self.host} -p {proto} {note} -j KUBE-MARK-MASQ", f"{why}: masquerade")
             )
         chains = [self.seps[endpoint] for endpoint in endpoints]
         if port.affinity:
@@ -234,32 +238,32 @@ class _Compiling:
             for endpoint, sep in zip(endpoints, chains, strict=True):
                 note = f'-m comment --comment "{name} -> {endpoint}"'
                 recent = f"-m recent --rcheck --seconds {port.affinity} --reap --name {sep} --mask {mask} --rsource"
-                rules.append(_rule(f"{note} {recent} -j {sep}", f"{why}: session affinity"))
+                rules.append((f"{note} {recent} -j {sep}", f"{why}: session affinity"))
         for endpoint, sep, chance in zip(endpoints, chains, chances(len(endpoints)), strict=True):
-            rules.append(_rule(f'-m comment --comment "{name} -> {endpoint}"{chance} -j {sep}', why))
+            rules.append((f'-m comment --comment "{name} -> {endpoint}"{chance} -j {sep}', why))
         return rules
 
-    def outside(self, cluster: str, target: str, served: bool) -> Iterable[IptablesRule]:
+    def outside(self, cluster: str, target: str, served: bool) -> Iterator[tuple[str, str]]:
         """KUBE-EXT: what comes to an external address, an allotted balancer's or a node port."""
         port, why = self.port, self.port.why
         name = port.name
         if not port.external_local:
             note = f'-m comment --comment "masquerade traffic for {name} external destinations"'
-            yield _rule(f"{note} -j KUBE-MARK-MASQ", f"{why}: masquerade")
+            yield (f"{note} -j KUBE-MARK-MASQ", f"{why}: masquerade")
         else:
             # pods and this node take the short way to any endpoint, as if it were the cluster IP
             if self.cidr:
                 note = f'-m comment --comment "pod traffic for {name} external destinations"'
-                yield _rule(f"-s {self.cidr} {note} -j {cluster}", why)
+                yield (f"-s {self.cidr} {note} -j {cluster}", why)
             local = "-m addrtype --src-type LOCAL"
             note = f'-m comment --comment "masquerade LOCAL traffic for {name} external destinations"'
-            yield _rule(f"{note} {local} -j KUBE-MARK-MASQ", f"{why}: masquerade")
+            yield (f"{note} {local} -j KUBE-MARK-MASQ", f"{why}: masquerade")
             note = f'-m comment --comment "route LOCAL traffic for {name} external destinations"'
-            yield _rule(f"{note} {local} -j {cluster}", why)
+            yield (f"{note} {local} -j {cluster}", why)
         if served:
-            yield _rule(f"-j {target}", why)
+            yield (f"-j {target}", why)
 
-    def ranges(self, ext: str) -> Iterable[IptablesRule]:
+    def ranges(self, ext: str) -> Iterator[tuple[str, str]]:
         """KUBE-FW: the balancer's source ranges; what passes none is not rewritten, and dropped in the filter table."""
         port, why = self.port, f"{self.port.why}: source ranges"
         note = f'-m comment --comment "{port.name} loadbalancer IP"'
@@ -268,27 +272,24 @@ class _Compiling:
         for text in port.source_ranges:
             network = ipaddress.ip_network(text)
             who = "" if network.prefixlen == 0 else f"-s {text} "
-            yield _rule(f"{who}{note} -j {ext}", why)
+            yield (f"{who}{note} -j {ext}", why)
             from_node = from_node or any(ip in network for ip in node_ips)
         if from_node:
             # a node that sends to the balancer's address may have it as its source, when it is on lo
             for address in port.balancer_ips:
-                yield _rule(f"-s {address}{self.host} {note} -j {ext}", why)
-        yield _rule(f'-m comment --comment "other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL"', why)
+                yield (f"-s {address}{self.host} {note} -j {ext}", why)
+        yield (f'-m comment --comment "other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL"', why)
 
     def endpoints(self) -> None:
         """KUBE-SEP, one per endpoint: masquerade what it sends to itself, and DNAT."""
         port, why, host, family = self.port, self.port.why, self.host, self.family
         name, proto, owner = port.name, port.protocol, self.config.owner
         note = f'-m comment --comment "{name}"'
-        hairpin = f"{why}: an endpoint that calls itself"
-        chain = Chain.trusted
+        whys = (f"{why}: an endpoint that calls itself", why)
+        written = Chain.written
         mask = "255.255.255.255" if family == 4 else "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
         marked, dnat = f"{host} {note} -j KUBE-MARK-MASQ", f"-p {proto} {note} -m {proto}"
         for endpoint, sep in self.seps.items():
             recent = f" -m recent --set --name {sep} --mask {mask} --rsource" if port.affinity else ""
-            rules = (
-                _rule(f"-s {ip_of(endpoint)}{marked}", hairpin),
-                _rule(f"{dnat}{recent} -j DNAT --to-destination {endpoint}", why),
-            )
-            self.own.append(chain(family, "nat", sep, rules, owner, why))
+            lines = (f"-s {ip_of(endpoint)}{marked}", f"{dnat}{recent} -j DNAT --to-destination {endpoint}")
+            self.own.append(written(family, "nat", sep, lines, whys, owner=owner, why=why))

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import orjson
@@ -34,7 +35,7 @@ from netlab.daemons.bench_connections import Road
 from netlab.daemons.bench_floors import MODES, TIMEOUT, by_hand, timed
 from netlab.kernel import ipvs, netns
 from netlab.kernel.apply import DaemonKernel
-from netlab.kernel.ledger import MemoryLedger
+from netlab.kernel.ledger import FileLedger, MemoryLedger
 from netlab.kernel.linux import LinuxBackend
 from netlab.kernel.measure import measured
 
@@ -282,6 +283,10 @@ def _load(proxier: Any, parsed: Objects) -> Step:
     return step
 
 
+def _first_sync(kernel: DaemonKernel, where: str, proxier: Any) -> None:
+    kernel.apply(where, "bench", proxier.state())
+
+
 def _change(proxier: Any, service: Service, one: EndpointSlice) -> Step:
     """One Service's endpoints are others."""
     proxier.put(service.key, service, (one,))
@@ -315,14 +320,16 @@ def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
         items = len(whole.new)
         with contextlib.ExitStack() as stack:
             ours, floor = (stack.enter_context(_namespace(word)) for word in ("ours", "floor"))
-            kernel = DaemonKernel(LinuxBackend(iptables=MODES[mode][0]), MemoryLedger())
+            claims = Path(stack.enter_context(TemporaryDirectory()), "claims")
+            kernel = DaemonKernel(LinuxBackend(iptables=MODES[mode][0]), FileLedger(claims))
             if mode == "ipvs":
                 for name in (ours, floor):
                     ipvs.read(name)  # which brings the module, and with it the sysctls
             if load:
                 road = stack.enter_context(Road(ours, PODS).built())
                 bare = road.measure(endpoints, PORT)
-                figures["apply"].append(timed(kernel.step, ours, "bench", whole.gone, whole.new)[0])
+                # the agent's first sync: it reads what is there, notes what will be its own, and puts it there
+                figures["apply"].append(timed(_first_sync, kernel, ours, proxier)[0])
                 figures["apply_floor"].append(by_hand(floor, mode, whole))
                 speed = road.measure(places, PORT)
                 found = {"rate": speed.rate, "first": speed.first, "tail": speed.tail}

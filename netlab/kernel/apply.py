@@ -6,7 +6,7 @@ and hands the plan back. `linux.LinuxBackend` is the real one; `fake.FakeBackend
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -76,22 +76,26 @@ class Kernel:
         tell = progress or (lambda _what, _count: None)
         old = self.ledger.load(owner)
         claims = {ns: joined(old.states.get(ns, HostState()), state) for ns, state in wanted.items()}
-        record = Claims({**old.states, **claims}, old.before)
-        if record != old:
-            self.ledger.save(owner, record)
-        self._create_missing(wanted, tell)
+        saved, record = old, Claims({**old.states, **claims}, old.before)
+        missing = self._missing(wanted)
+        if missing:
+            saved = self._saved(owner, saved, record)
+            self._create(missing, tell)
         plans, before = self._plan(old, wanted, claims)
-        if before != record.before:
-            record = Claims(record.states, before)
-            self.ledger.save(owner, record)
+        record = Claims(record.states, before)
+        saved = self._saved(owner, saved, record)
         if plans:
             tell("configuring", sum(map(len, plans.values())))
             self.backend.perform(plans)
         states = {ns: state for ns, state in {**old.states, **wanted}.items() if len(state)}
-        final = Claims(states, {ns: values for ns, values in before.items() if ns in states})
-        if final != record:
-            self.ledger.save(owner, final)
+        self._saved(owner, saved, Claims(states, {ns: values for ns, values in before.items() if ns in states}))
         return plans
+
+    def _saved(self, owner: str, saved: Claims, record: Claims) -> Claims:
+        """What the ledger holds then. Large claims take long to write, so what it holds already is not written."""
+        if record != saved:
+            self.ledger.save(owner, record)
+        return record
 
     def plan_all(self, owner: str, wanted: States) -> dict[str, list[Op]]:
         """What `apply_all` would do, without doing it. Namespaces that are missing are planned as if new."""
@@ -113,11 +117,12 @@ class Kernel:
         extra = {ns: strangers(state, wanted[ns], others.get(ns, HostState())) for ns, state in actual.items()}
         return plans, {ns: items for ns, items in extra.items() if items}
 
-    def _create_missing(self, wanted: States, tell: Callable[[str, int], None]) -> None:
+    def _missing(self, wanted: States) -> list[str]:
         existing = set(self.backend.names())
-        missing = [ns for ns, state in wanted.items() if ns not in existing and len(state)]
-        if missing:
-            tell("namespaces", len(missing))
+        return [ns for ns, state in wanted.items() if ns not in existing and len(state)]
+
+    def _create(self, missing: Sequence[str], tell: Callable[[str, int], None]) -> None:
+        tell("namespaces", len(missing))
         for ns in missing:
             self.backend.create(ns)
 
@@ -184,9 +189,9 @@ class DaemonKernel(Kernel):
             elif old is not item:
                 ops.append(Change(old, item))
         leaving = [item for item in was.values() if not _own(item)]
-        # sets come before the rules that refer to them, and go after them
+        # sets come before the rules that refer to them, and go after them; chains in order of name are faster to take
         last = sorted((Delete(item) for item in was.values() if _own(item)), key=lambda op: isinstance(op.item, Ipset))
-        ops.sort(key=lambda op: not isinstance(op.item, Ipset))
+        ops.sort(key=lambda op: (not isinstance(op.item, Ipset), op.item.order))
         if shared or leaving:
             first = self._shared(netns, owner, HostState.of(leaving), HostState.of(shared))
             ops = [*first, *ops]

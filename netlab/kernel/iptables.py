@@ -55,7 +55,7 @@ def rule_of(args: Sequence[str]) -> IptablesRule:
 def parse_save(text: str, family: Family) -> list[Chain]:
     """The output of iptables-save, with or without -c. Tables that are not netlab's (security) are passed over."""
     policies: dict[tuple[str, str], Any] = {}
-    rules: dict[tuple[str, str], list[IptablesRule]] = {}
+    rules: dict[tuple[str, str], list[str]] = {}
     for table, line in _lines(text):
         if line[0] == ":":
             name, policy, *_ = line[1:].split()
@@ -63,14 +63,12 @@ def parse_save(text: str, family: Family) -> list[Chain]:
             rules.setdefault((table, name), [])
         elif line.startswith("-A "):
             _, name, rest = line.split(" ", 2) if line.count(" ") > 1 else (*line.split(" "), "")
-            rules.setdefault((table, name), []).append(IptablesRule.trusted(rest))
-    return sorted(
-        (
-            Chain(family=family, table=table, name=name, policy=policies.get((table, name)), rules=tuple(found))
-            for (table, name), found in rules.items()
-        ),
-        key=lambda chain: chain.key,
+            rules.setdefault((table, name), []).append(rest)
+    chains = (
+        Chain.written(family, table, name, tuple(found), policy=policies.get((table, name)))
+        for (table, name), found in rules.items()
     )
+    return sorted(chains, key=lambda chain: chain.order)
 
 
 def parse_counters(text: str, table: str) -> list[Counter]:

@@ -57,7 +57,8 @@ class Whys(Mapping[str, str]):
         for op in self._ops:
             item = op.item
             if isinstance(item, Chain):
-                yield from ((f"-A {item.name} {rule.line}", rule.why or item.why) for rule in item.rules)
+                whys = zip(item.lines, item.whys, strict=True)
+                yield from ((f"-A {item.name} {line}", why or item.why) for line, why in whys)
             elif isinstance(item, NftChain):
                 path = f"{item.family} {item.table} {item.name}"
                 yield from ((f"add rule {path} {rule.text}", rule.why or item.why) for rule in item.rules)

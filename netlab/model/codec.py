@@ -1,7 +1,8 @@
 """HostState to JSON and back, lossless: the journal's and `--json`'s form.
 
 Every item is an object with `type` (the class name) and its fields; a kind inside is an object of the same form.
-Fields at their default are left out, so that a journal of a thousand hosts stays small.
+Fields at their default are left out, so that a journal of a thousand hosts stays small. A rule of iptables is its line,
+as iptables-save has it: a hundred thousand of them are not taken apart into words to be put down.
 """
 
 from __future__ import annotations
@@ -15,36 +16,48 @@ from collections.abc import Callable
 from typing import Any
 
 from netlab import model
+from netlab.model.iptables import Chain, IptablesRule
 from netlab.model.item import Item
 from netlab.model.state import HostState
 
 _CLASSES: dict[str, type] = {
     cls.__name__: cls for cls in vars(model).values() if isinstance(cls, type) and dataclasses.is_dataclass(cls)
 }
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def to_json(value: Any) -> Any:
     """An item, a state or any part of one as plain JSON data."""
-    if isinstance(value, HostState):
-        return [to_json(item) for item in value]
-    if isinstance(value, (str, int, float, bool)) or value is None:
+    kind = type(value)
+    if kind in _PLAIN:
         return value
-    if isinstance(value, tuple):
+    if kind is tuple:
         return [to_json(v) for v in value]
-    name = type(value).__name__
-    if name in _CLASSES:
-        out: dict[str, Any] = {"type": name}
-        for attribute, key, default in _fields(_CLASSES[name]):
-            v = getattr(value, attribute)
-            if v != default or default is dataclasses.MISSING:
-                out[key] = to_json(v)
-        return out
-    return str(value)
+    if kind is Chain:
+        rules = [{"line": line, "why": why} for line, why in zip(value.lines, value.whys, strict=True)]
+        return {**_plain(value), "rules": rules} if rules else _plain(value)
+    if kind is HostState:
+        return [to_json(item) for item in value]
+    if _CLASSES.get(kind.__name__) is kind:
+        return _plain(value)
+    return value if isinstance(value, (str, int, float)) else str(value)
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    kind: type = type(value)
+    out: dict[str, Any] = {"type": kind.__name__}
+    for attribute, key, default in _fields(kind):
+        v = getattr(value, attribute)
+        if v is not default and v != default:
+            out[key] = to_json(v)
+    return out
 
 
 @functools.cache
 def _fields(cls: type) -> tuple[tuple[str, str, Any], ...]:
-    return tuple((f.name, _key(cls, f.name), f.default) for f in dataclasses.fields(cls))
+    # a chain's rules are written in a form of their own
+    fields = (f for f in dataclasses.fields(cls) if not (cls is Chain and f.name == "rules"))
+    return tuple((f.name, _key(cls, f.name), f.default) for f in fields)
 
 
 _OWN_TYPES: dict[type, str] = {
@@ -77,7 +90,16 @@ def _object(data: dict[str, Any]) -> Any:
     cls = _CLASSES.get(str(data.get("type")))
     if cls is None:
         raise ValueError(f"unknown type {data.get('type')!r}")
-    return cls(**{name: read(data[key]) for key, name, read in _readers(cls) if key in data})
+    fields = {name: read(data[key]) for key, name, read in _readers(cls) if key in data}
+    if cls is Chain:
+        fields["rules"] = tuple(map(_rule, data.get("rules", ())))
+    return cls(**fields)
+
+
+def _rule(data: dict[str, Any]) -> IptablesRule:
+    if "args" in data:  # as it was written once, and as a lab that is up may have it still
+        return IptablesRule(tuple(data["args"]), data.get("why", ""))
+    return IptablesRule.trusted(data["line"], data["why"])
 
 
 @functools.cache

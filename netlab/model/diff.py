@@ -369,7 +369,7 @@ def _chains(have: Mapping[Key, Item], want: Mapping[Key, Item], mine: Mapping[Ke
                 ops += [Delete(actual)] if actual else []
             elif actual is None:
                 ops.append(Create(target))
-            elif actual.rules != target.rules:
+            elif not target.same_rules(actual):
                 ops.append(Change(actual, target))
             continue
         current = actual or Chain(family=name.family, table=name.table, name=name.name, policy="ACCEPT")

@@ -24,6 +24,7 @@ BUILTIN: dict[str, tuple[str, ...]] = {
     "filter": ("INPUT", "FORWARD", "OUTPUT"),
 }
 TABLES = tuple(BUILTIN)
+_TABLE_AT = {table: at for at, table in enumerate(TABLES)}
 #: the kernel's limit for a chain's name is 29 with the closing NUL (XT_EXTENSION_MAXNAMELEN)
 CHAIN_NAME_MAX = 28
 
@@ -283,8 +284,15 @@ _set_line = vars(_Written)["_line"].__set__
 _set_why = vars(IptablesRule)["why"].__set__
 
 
+class _Room(Item):
+    """Room for a chain's place among all items, since a hundred thousand are sorted again and again, and for its rules
+    as lines, of which rules are made only if somebody asks for them."""
+
+    __slots__ = ("_lines", "_order", "_whys")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chain(Item):
+class Chain(_Room):
     """A chain, or an owner's rules in a built-in one. policy: of a built-in chain, None to leave it as it is."""
 
     RANK: ClassVar[int] = 110
@@ -311,36 +319,106 @@ class Chain(Item):
 
     @property
     def key(self) -> Key:
-        return (self.family, TABLES.index(self.table), int(self.builtin), self.name)
+        return (self.family, _TABLE_AT[self.table], int(self.builtin), self.name)
+
+    @property
+    def order(self) -> Key:
+        try:
+            known: Key = _order_of(self)
+        except AttributeError:
+            known = (self.RANK, *self.key)
+            _set_order(self, known)
+        return known
 
     def met_by(self, actual: Item) -> bool:
         if not isinstance(actual, Chain) or self.key != actual.key:
             return False
         if not self.builtin:
-            return self.rules == actual.rules
+            return self.same_rules(actual)
         return (self.policy is None or self.policy == actual.policy) and merged(
             actual.rules, self.rules, self.rules
         ) == (actual.rules)
 
     @classmethod
+    def written(
+        cls,
+        family: Literal[4, 6],
+        table: str,
+        name: str,
+        lines: tuple[str, ...],
+        whys: tuple[str, ...] = (),
+        *,
+        policy: Literal["ACCEPT", "DROP"] | None = None,
+        owner: str = "",
+        why: str = "",
+    ) -> Chain:
+        """A chain out of parts that are known to be right: lines as of `IptablesRule.trusted`, and why each
+        is there (none: for the chain's own reason)."""
+        chain = _new_rule(cls)
+        _set_family(chain, family)
+        _set_table(chain, table)
+        _set_name(chain, name)
+        _set_policy(chain, policy)
+        _set_owner(chain, owner)
+        _set_why_of_chain(chain, why)
+        _set_lines(chain, lines)
+        _set_whys(chain, whys)
+        _set_order(chain, (cls.RANK, family, _TABLE_AT[table], int(name in BUILTIN[table]), name))
+        return chain
+
+    @classmethod
     def trusted(
         cls, family: Literal[4, 6], table: str, name: str, rules: tuple[IptablesRule, ...], owner: str, why: str
     ) -> Chain:
-        """A chain of one's own out of parts that are known to be right, without a look at them."""
+        """The same with rules that are made already."""
         chain = _new_rule(cls)
-        for put, value in zip(_CHAIN_SETTERS, (family, table, name, None, rules, owner, why), strict=True):
+        for put, value in zip(_SETTERS, (family, table, name, None, owner, why, rules), strict=True):
             put(chain, value)
         return chain
+
+    def __getattr__(self, name: str) -> Any:
+        # reached only where the slot is empty: a written chain whose rules nobody has asked for yet
+        if name != "rules":
+            raise AttributeError(name)
+        rules = tuple(map(IptablesRule.trusted, self._lines, self.whys))
+        _set_rules(self, rules)
+        return rules
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The rules as lines of an iptables-restore file."""
+        try:
+            known: tuple[str, ...] = self._lines
+        except AttributeError:
+            return tuple([rule.line for rule in self.rules])
+        return known
+
+    @property
+    def whys(self) -> tuple[str, ...]:
+        """Why each of the rules is there."""
+        try:
+            known: tuple[str, ...] = self._whys
+        except AttributeError:
+            return tuple([rule.why for rule in self.rules])
+        return known or (self.why,) * len(self.lines)
+
+    def same_rules(self, other: Chain) -> bool:
+        """Whether the rules are the same, whoever wants them."""
+        return self.lines == other.lines or self.rules == other.rules
 
     def __str__(self) -> str:
         return f"chain {self.name} in {self.table} (IPv{self.family})"
 
 
-_CHAIN_SETTERS = tuple(
+_set_order, _set_lines, _set_whys = (vars(_Room)[name].__set__ for name in ("_order", "_lines", "_whys"))
+#: not by its name, for a slot that is empty is looked for in `__getattr__` then
+_order_of = vars(_Room)["_order"].__get__
+_SETTERS = tuple(
     vars(cls)[name].__set__
-    for cls, names in ((Chain, ("family", "table", "name", "policy", "rules")), (Item, ("owner", "why")))
+    for cls, names in ((Chain, ("family", "table", "name", "policy")), (Item, ("owner", "why")), (Chain, ("rules",)))
     for name in names
 )
+_set_family, _set_table, _set_name, _set_policy, _set_owner, _set_why_of_chain, _set_rules = _SETTERS
 
 
 def merged(

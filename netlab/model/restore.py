@@ -92,5 +92,5 @@ def _block(table: str, ops: Iterable[Op]) -> str:
         if isinstance(op, Delete):
             removed.append(f"-X {name}")
         else:
-            rules += [f"-A {name} {rule.line}" for rule in chain.rules]
+            rules += [f"-A {name} {line}" for line in chain.lines]
     return "\n".join([f"*{table}", *declared, *rules, *shared, *removed, "COMMIT", ""])

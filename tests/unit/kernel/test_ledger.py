@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlab.base.errors import MachineError
-from netlab.kernel.apply import DaemonKernel
+from netlab.kernel.apply import DaemonKernel, Kernel
 from netlab.kernel.fake import FakeBackend
 from netlab.kernel.ledger import FileLedger, MemoryLedger, NotedLedger, read_claims
-from netlab.model import Dummy, Fdb, HostState, Item, Link, Neighbour, Route
+from netlab.model import Chain, Dummy, Fdb, HostState, Item, Link, Neighbour, Route, Sysctl
 from netlab.model.claims import Claims
 
 NS, OWNER = "a", "flanneld"
@@ -123,3 +123,23 @@ def test_a_transition_of_more_than_table_entries_is_an_apply() -> None:
     wanted = state({1}) | HostState.of([Link(name="d1", kind=Dummy())])
     assert kernel.transition(NS, OWNER, state({1}), wanted)
     assert kernel.plan_all(OWNER, {NS: wanted}) == {}
+
+
+class _Counted(MemoryLedger):
+    saves = 0
+
+    def save(self, owner: str, claims: Claims) -> None:
+        self.saves += 1
+        super().save(owner, claims)
+
+
+def test_claims_are_written_once() -> None:
+    """Ten thousand Services are many megabytes: a first apply, sysctls included, writes them one time, a second none."""
+    backend, ledger = FakeBackend(), _Counted()
+    backend.create("a")
+    kernel = Kernel(backend, ledger)
+    wanted = HostState.of([Sysctl(name="net/ipv4/ip_forward", value="1"), Chain(family=4, table="nat", name="MINE")])
+    assert kernel.apply("a", OWNER, wanted)
+    assert ledger.saves == 1
+    assert not kernel.apply("a", OWNER, wanted)
+    assert ledger.saves == 1

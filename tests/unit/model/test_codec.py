@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from strategies import ALL, host_states
 
-from netlab.model import Bridge, HostState, Ipset, Link, Route
+from netlab.model import Bridge, Chain, HostState, Ipset, Link, Route
 from netlab.model.codec import item_from_json, state_from_json, to_json
 
 
@@ -50,3 +50,11 @@ def test_a_type_of_its_own_has_another_key(data: dict[str, object]) -> None:
 def test_what_is_no_item(data: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"type|not an item"):
         item_from_json(data)
+
+
+def test_rules_as_they_were_written_once() -> None:
+    data = {"type": "Chain", "family": 4, "table": "nat", "name": "A", "rules": [
+        {"type": "IptablesRule", "args": ["-p", "tcp", "-j", "ACCEPT"], "why": "me"}]}  # fmt: skip
+    chain = item_from_json(data)
+    assert isinstance(chain, Chain)
+    assert (chain.lines, chain.whys) == (("-p tcp -j ACCEPT",), ("me",))

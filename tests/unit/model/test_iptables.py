@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -131,3 +132,22 @@ def test_merged(actual: list[str], owned: list[str], wanted: list[str]) -> None:
 def test_no_chain(fields: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Chain(family=4, **fields)  # type: ignore[arg-type]
+
+
+def test_a_written_chain_is_the_chain() -> None:
+    lines = ("-p tcp -m tcp --dport 80 -j ACCEPT", '-m comment --comment "a b" -j DROP')
+    rules = tuple(IptablesRule.of(line, why=why) for line, why in zip(lines, ("one", "two"), strict=True))
+    plain = Chain(family=4, table="nat", name="KUBE-SVC", rules=rules, why="a Service")
+    written = Chain.written(4, "nat", "KUBE-SVC", lines, ("one", "two"), why="a Service")
+    assert (written.lines, written.whys, written.order) == (plain.lines, plain.whys, plain.order)
+    assert written.same_rules(plain) and plain.same_rules(written)
+    assert written == plain and hash(written) == hash(plain)
+    assert [rule.why for rule in written.rules] == ["one", "two"]
+    assert replace(written, rules=rules[:1]).lines == lines[:1]
+    assert not written.same_rules(replace(plain, rules=rules[::-1]))
+    assert Chain.written(4, "nat", "KUBE-SVC", lines, why="a Service").whys == ("a Service", "a Service")
+
+
+def test_rules_are_the_same_in_another_spelling() -> None:
+    typed = Chain.written(4, "nat", "A", ("--protocol tcp --dport 80 -j ACCEPT",))
+    assert typed.same_rules(Chain.written(4, "nat", "A", ("-p tcp -m tcp --dport 80 -j ACCEPT",)))
