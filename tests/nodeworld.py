@@ -238,7 +238,7 @@ class World:
     def left(self) -> list[str]:
         """What there is of pods on this machine."""
         found = [str(p) for p in (self.folder / "r" / "containers").glob("*")]
-        found += [str(p) for p in (self.folder / "k" / "networks").glob("[!.]*")]
+        found += [str(p) for p in (self.folder / "k" / "networks").glob("*")]
         found += [str(p) for p in (self.folder / "k" / "pods").glob("*")]
         found += [str(p) for p in (self.folder / "logs").glob("*")]
         found += [n for n in netns.names() if n.startswith("cni-") and self._mine(n)]

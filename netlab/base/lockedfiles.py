@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,13 @@ def put(path: Path, content: bytes, *, mode: int | None = None) -> None:
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """The file, and what one that was killed while it wrote it has left; there may be neither. Nobody writes it now."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        left.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

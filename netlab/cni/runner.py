@@ -59,8 +59,7 @@ class Runner:
                 capabilities=known.capabilities,
             )  # fmt: skip
             self._call(plugin, "DEL", config, known)
-        with contextlib.suppress(FileNotFoundError):
-            self._file(network.name, attachment).unlink()
+        files.remove(self._file(network.name, attachment))
 
     def check(self, network: NetworkList, attachment: Attachment) -> None:
         """CniError if the attachment is not as it was made."""

@@ -35,6 +35,8 @@ class PodNetwork:
     def __init__(self, root: Path, runner: Runner, config: Path) -> None:
         self._records, self._runner, self._config = root / "networks", runner, config
         self._lock = threading.Lock()
+        for left in self._records.glob(".*"):
+            left.unlink(missing_ok=True)  # a predecessor was killed while it wrote it
 
     def problem(self) -> str | None:
         """Why no pod can be wired."""
@@ -90,7 +92,7 @@ class PodNetwork:
             raise NetworkError(e.message, hint=e.hint) from e
         except OSError as e:
             raise NetworkError(f"{e.filename}: {e.strerror}") from e
-        record.unlink(missing_ok=True)
+        lockedfiles.remove(record)
 
     def _recorded(self, record: Path) -> NetworkList | None:
         try:

@@ -41,13 +41,14 @@ class Flannel:
         try:
             config = orjson.loads(kept.read_bytes())
         except FileNotFoundError:
+            files.remove(kept)
             return
         except ValueError as e:
             raise CniError(
                 Code.DECODE, f"{kept} is not JSON: {e}", f"take the interface away by hand, and rm {kept}"
             ) from e
         machine.call(config["type"], "DEL", config | _previous(call), call.environment)
-        kept.unlink(missing_ok=True)
+        files.remove(kept)
 
     def check(self, call: Call, machine: Machine) -> None:
         kept = _kept(call, machine)
