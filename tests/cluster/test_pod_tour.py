@@ -186,7 +186,7 @@ def _by_source(match: re.Match[str]) -> str:
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with clusterup.cluster(f"kt{os.getpid()}", tmp_path_factory.mktemp("tour")) as found:
-        yield found
+        yield found.environment
 
 
 @pytest.mark.parametrize("name", TOURS)
