@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def put(path: Path, content: bytes, *, mode: int | None = None) -> None:
-    """The file as a whole: who reads it sees the old one or the new one. mode: of who may, as it is made."""
+    """The file as a whole: who reads it sees the old one or the new one. mode: of who may, as it is made. OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -18,6 +18,10 @@ def put(path: Path, content: bytes, *, mode: int | None = None) -> None:
             new.touch(mode=mode)
         new.write_bytes(content)
         new.replace(path)
+    except OSError as e:
+        if e.filename is None:  # a disk that is full does not say of what
+            e.filename = str(path)
+        raise
     finally:
         new.unlink(missing_ok=True)
 
