@@ -8,22 +8,19 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from clusterup import Cluster
 from patience import patience
 
 from netlab.base.errors import KernelError
-from netlab.client.kubeconfig import load
 from netlab.client.resources import Resource
 from netlab.client.rest import ApiError, ApiUnavailable, Object, RestClient
-from netlab.kernel import cgroups, netns, processes
-from netlab.kernel.processes import Identity
+from netlab.kernel import cgroups, netns
 
 PODS, NODES, SERVICES = Resource("v1", "pods"), Resource("v1", "nodes"), Resource("v1", "services")
 DEPLOYMENTS = Resource("apps/v1", "deployments")
@@ -32,59 +29,6 @@ LIMIT = 120.0
 #: seconds for one answer of a Service
 ANSWER = 15.0
 IMAGE = "nginx:1.9.1"
-
-
-def netlab(*words: str, status: int = 0) -> str:
-    argv = [sys.executable, "-m", "netlab.cli.main", *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=patience(300))
-    assert done.returncode == status, (words, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
-    return done.stdout
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """name: of one that is up; kubeconfig: the administrator's; disk: below which its nodes write."""
-
-    name: str
-    kubeconfig: Path
-    disk: Path
-
-    @property
-    def run(self) -> Path:
-        return Path("/run/netlab", self.name)
-
-    def client(self) -> RestClient:
-        return RestClient(load(self.kubeconfig), timeout=patience(10))
-
-    def process(self, name: str) -> dict[str, Any]:
-        """A line of the supervisor's table, such as that of `node1/agent`."""
-        table: dict[str, dict[str, Any]] = json.loads((self.run / "supervised.json").read_text())["processes"]
-        return table[name]
-
-    def runs(self, name: str) -> Identity:
-        """The process of that name. KeyError, TypeError if it does not run."""
-        found = self.process(name)
-        return Identity(found["pid"], found["start_time"])
-
-    def kill(self, name: str) -> Identity:
-        """SIGKILL to a process of the supervisor's table. Who it was."""
-        one = self.runs(name)
-        assert processes.send(one, 9)
-        return one
-
-    def own(self, node: str, path: str) -> Path:
-        """A directory of a node that is its own, as this machine sees it."""
-        return self.disk / node / "own" / path.lstrip("/")
-
-    def nodes(self) -> list[str]:
-        """Those that are on."""
-        table = json.loads((self.run / "supervised.json").read_text())["processes"]
-        return [n.partition("/")[0] for n, p in table.items() if n.endswith("/init") and p["state"] == "running"]
-
-    def logs(self) -> str:
-        """The last of what its processes have said, for who has to find out what is the matter."""
-        files = sorted((self.run / "log").glob("*.log"))
-        return "\n".join(f"== {file.name}\n{file.read_text(errors='replace')[-2500:]}" for file in files)
 
 
 async def until(cluster: Cluster, what: str, holds: Callable[[], Awaitable[object]], seconds: float = LIMIT) -> None:

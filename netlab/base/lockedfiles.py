@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def put(path: Path, content: bytes, *, mode: int | None = None) -> None:
-    """The file as a whole: who reads it sees the old one or the new one. mode: of who may, as it is made."""
+    """The file as a whole: who reads it sees the old one or the new one. mode: of who may, as it is made. OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -19,6 +19,10 @@ def put(path: Path, content: bytes, *, mode: int | None = None) -> None:
             new.touch(mode=mode)
         new.write_bytes(content)
         new.replace(path)
+    except OSError as e:
+        if e.filename is None:  # a disk that is full does not say of what
+            e.filename = str(path)
+        raise
     finally:
         new.unlink(missing_ok=True)
 
@@ -32,9 +36,15 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Nobody else has the lock while the body runs; it goes with the process, however that ends (flock(2))."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Nobody else has the lock while the body runs; it goes with the process, however that ends (flock(2)).
+
+    path: a file, made if there is none, or a directory, which leaves no file behind.
+    """
+    if path.is_dir():
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netlab.base.errors import NetlabError
+from netlab.base.patience import patience
 from netlab.client.transport import Answer, Endpoints, Unavailable, lines
 
 # gRPC's codes (google.golang.org/grpc/codes)
@@ -30,6 +31,7 @@ UNAVAILABLE, UNAUTHENTICATED = 14, 16
 
 #: seconds without a word after which a watch is asked anew (etcd's own progress notices come every ten minutes)
 IDLE = 60.0
+#: seconds for one attempt at one endpoint, where machines are not slow
 TIMEOUT = 5.0
 
 
@@ -185,12 +187,14 @@ class EtcdClient:
     """One client for one loop. endpoints: `http://10.0.0.1:2379`, all of one cluster.
 
     tls: `transport.tls_context`; user, password: if etcd's authentication is on; timeout: seconds for one attempt at
-    one endpoint; idle: seconds without a word after which a watch is asked anew.
+    one endpoint, without it as many as are plenty on this machine; idle: seconds without a word after which a watch is
+    asked anew.
     """
 
     def __init__(self, endpoints: Sequence[str], *, tls: ssl.SSLContext | None = None, user: str = "",
-                 password: str = "", timeout: float = TIMEOUT, idle: float = IDLE) -> None:  # fmt: skip
-        self._http = Endpoints(endpoints, tls=tls, timeout=timeout, name="etcd", refused=_refused)
+                 password: str = "", timeout: float | None = None, idle: float = IDLE) -> None:  # fmt: skip
+        limit = patience(TIMEOUT) if timeout is None else timeout
+        self._http = Endpoints(endpoints, tls=tls, timeout=limit, name="etcd", refused=_refused)
         self._user, self._password, self._idle = user, password, idle
         self._token = ""
 

@@ -23,6 +23,7 @@ from netlab.base.errors import InputError, Problem
 
 #: what every pod finds (kubernetes.io/docs/tasks/run-application/access-api-from-pod)
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_OPTIONS = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -116,25 +117,38 @@ def load(path: Path, *, context: str | None = None) -> ApiConfig:
     return _Reading(path, data).config(context)
 
 
+def renewed(path: Path, cert: bytes, key: bytes) -> bytes:
+    """The content of a kubeconfig file, with another certificate for its user."""
+    data = yaml.safe_load(_read(path, "", str(path)))
+    _Reading(path, data).config(None)  # it says what is wrong with the file
+    name = next(c["context"]["user"] for c in data["contexts"] if c["name"] == data["current-context"])
+    user = next(user for user in data["users"] if user["name"] == name)
+    user["user"] = _by_certificate(cert, key)
+    return orjson.dumps(data, option=_OPTIONS)
+
+
 def kubeconfig(
     server: str, ca: bytes, *, cert: bytes = b"", key: bytes = b"", token: str = "", user: str = "admin",
     name: str = "netlab",
 ) -> bytes:  # fmt: skip
     """A kubeconfig (as JSON, which is YAML) for one user of one cluster. name: of the cluster and the context."""
-
-    def text(data: bytes) -> str:
-        return base64.b64encode(data).decode()
-
-    who = {"token": token} if token else {"client-certificate-data": text(cert), "client-key-data": text(key)}
+    authority = base64.b64encode(ca).decode()
+    who = {"token": token} if token else _by_certificate(cert, key)
     return orjson.dumps(
         {
             "apiVersion": "v1", "kind": "Config", "current-context": name, "preferences": {},
-            "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": text(ca)}}],
+            "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": authority}}],
             "users": [{"name": user, "user": who}],
             "contexts": [{"name": name, "context": {"cluster": name, "user": user}}],
         },
-        option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
+        option=_OPTIONS,
     )  # fmt: skip
+
+
+def _by_certificate(cert: bytes, key: bytes) -> dict[str, str]:
+    return {
+        f"client-{name}-data": base64.b64encode(data).decode() for name, data in (("certificate", cert), ("key", key))
+    }
 
 
 def _read(path: Path, field: str, place: str) -> bytes:

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, NamedTuple
@@ -120,14 +121,25 @@ class RestClient:
         self._tls = config.tls()
         self._agent = user_agent
         self._session: aiohttp.ClientSession | None = None
+        self._under_way: Counter[aiohttp.ClientSession] = Counter()
         self._turns = asyncio.Semaphore(requests)
         self._token, self._token_read = config.token, float("-inf")
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        sessions, self._session = {self._session, *self._under_way}, None
+        for session in sessions:
+            if session is not None:
+                await session.close()
+
+    async def renew(self, config: ApiConfig) -> None:
+        """Ask that server, as that one, from now on. What is under way goes on as it began, until it ends by itself;
+        no connection is used again. InputError."""
+        self._tls, self.config = config.tls(), config
+        self._token, self._token_read = config.token, float("-inf")
+        before, self._session = self._session, None
+        if before is not None and before not in self._under_way:
+            await before.close()
 
     async def get(self, path: str, *, accept: str = "", **params: str) -> Object:
         """One object, or whatever else the path has that is JSON. accept: its form; params: of the query."""
@@ -252,13 +264,15 @@ class RestClient:
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=None)
             )
+        session = self._session
         headers = self._headers()
         if accept:
             headers["Accept"] = accept
         if body is not None:
             headers["Content-Type"] = kind
+        self._under_way[session] += 1
         try:
-            async with self._session.request(
+            async with session.request(
                 method, self.config.server + path, params=params or None, headers=headers,
                 data=None if body is None else orjson.dumps(body), allow_redirects=False,
                 server_hostname=self.config.server_name or None,
@@ -268,6 +282,12 @@ class RestClient:
             raise
         except (aiohttp.ClientError, OSError) as e:
             raise ApiUnavailable(f"{method} {path}: {self.config.server}: {e or type(e).__name__}") from e
+        finally:
+            self._under_way[session] -= 1
+            if not self._under_way[session]:
+                del self._under_way[session]
+                if session is not self._session:
+                    await session.close()
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json", "User-Agent": self._agent}

@@ -19,7 +19,7 @@ import orjson
 from netlab.api import times
 from netlab.base.clusters import CONTROL_PLANE, SWITCH
 from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError
-from netlab.base.lockedfiles import put
+from netlab.base.lockedfiles import locked, put
 from netlab.base.patience import patience
 from netlab.calico.ipam import Ipam
 from netlab.cluster import bootstrap, credentials, networks
@@ -119,7 +119,7 @@ class Engine:
             self._need(asked)
             fresh = known is None
             places = Places(journal.dir, disks.absolute() / asked.name, images.absolute(), self.machine.code())
-            cluster = known or plans.plan(asked, places, port=self._port())
+            cluster = known or self._planned(journal, asked, places)
             watch = _Watch(progress)
             if of_lab is not None:
                 journal.store(LAB, of_lab)
@@ -139,13 +139,17 @@ class Engine:
         if asked.proxy == "ipvs":
             self.machine.need("ipvs")
 
-    def _port(self) -> int:
-        """A port for the API server of a new cluster: none that another cluster has, running or not."""
-        taken = set()
-        for file in self.run_dir.glob(f"*/{CLUSTER}"):
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                taken.add(int(orjson.loads(file.read_bytes())["port"]))
-        return self.machine.free_port(FIRST_PORT, taken)
+    def _planned(self, journal: Journal, asked: Options, places: Places) -> Cluster:
+        """A new cluster, with a port for its API server that no other has, running or not: chosen and written down
+        while nobody else chooses."""
+        with locked(self.run_dir):
+            taken = set()
+            for file in self.run_dir.glob(f"*/{CLUSTER}"):
+                with contextlib.suppress(OSError, ValueError, KeyError):
+                    taken.add(int(orjson.loads(file.read_bytes())["port"]))
+            cluster = plans.plan(asked, places, port=self.machine.free_port(FIRST_PORT, taken))
+            self._remember(journal, cluster)
+        return cluster
 
     def _make(self, journal: Journal, cluster: Cluster, on: Collection[str], watch: _Watch, *, fresh: bool) -> None:
         """The cluster with these nodes on: network, files, processes."""

@@ -4,11 +4,13 @@ plane the name server, too.
 Each part is what its own verb is (`netlab kubelet`, `proxy`, `policyd`, `flanneld`, `dns`), a task of one event loop.
 A part that fails is told in the log and started again, and the others go on; a part that never comes up keeps the agent
 from being ready. The node's network stays as it is when the agent ends, and so do its pods: the next one adopts them.
+The certificates by which it asks and serves are renewed before they expire, while everything goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import gc
 import logging
 import os
@@ -30,8 +32,8 @@ from netlab.base.errors import InputError, NetlabError
 from netlab.base.lockedfiles import put
 from netlab.base.notify import notify
 from netlab.client.informer import Informers
-from netlab.client.kubeconfig import ApiConfig, load
-from netlab.client.rest import ApiUnavailable, RestClient
+from netlab.client.kubeconfig import load
+from netlab.client.rest import ApiUnavailable
 from netlab.cluster.credentials import signed
 from netlab.compile.rules import Mode
 from netlab.daemons import dns, joining, kubelet
@@ -46,10 +48,12 @@ from netlab.daemons.policyd.options import Options as PolicydOptions
 from netlab.daemons.proxy import feed as proxy
 from netlab.daemons.proxy.machine import serve as serve_proxy
 from netlab.daemons.proxy.options import Options as ProxyOptions
+from netlab.daemons.renewing import Identity, expiry, kept
 from netlab.daemons.signals import told, until_told
 from netlab.daemons.sources import Source, Want
 from netlab.kernel import host
 from netlab.kubelet.registering import LEASE
+from netlab.kubelet.serving.server import Server
 
 #: where an agent's options are, and where the files of a flannel network go, by their names
 CONFIG, CNI = Path("/etc/kubernetes/agent.json"), Path("/etc/cni/net.d")
@@ -141,67 +145,75 @@ class Part:
 
 def parts(options: Options) -> list[Part]:
     """What a node with these options runs."""
-    config = load(options.kubeconfig)
-    found = [Part("kubelet", partial(_kubelet, options, config))]
+    us = Identity(options.kubeconfig)
+    found = [Part("kubelet", partial(_kubelet, options, us)), Part("certificate", partial(_certificate, options, us))]
     if options.flannel:
-        found.append(Part("flanneld", partial(_flanneld, options, config)))
+        found.append(Part("flanneld", partial(_flanneld, options, us)))
     if options.calico:
         found.append(Part("calico", partial(_calico, options)))
-    found.append(Part("proxy", partial(_proxy, options, config)))
-    found.append(Part("policyd", partial(_policyd, options, config)))
+    found.append(Part("proxy", partial(_proxy, options, us)))
+    found.append(Part("policyd", partial(_policyd, options, us)))
     if options.serve_dns:
-        found.append(Part("dns", partial(_dns, options, config)))
+        found.append(Part("dns", partial(_dns, options, us)))
     return found
-
-
-@asynccontextmanager
-async def _client(config: ApiConfig, name: str) -> AsyncIterator[RestClient]:
-    client = RestClient(config, user_agent=f"netlab-{name}")
-    try:
-        yield client
-    finally:
-        await client.aclose()
 
 
 Ready = Callable[[], object]
 
 
-async def _kubelet(options: Options, config: ApiConfig, ready: Ready) -> None:
+async def _kubelet(options: Options, us: Identity, ready: Ready) -> None:
     pki = options.pki
+    cert, private = pki / "kubelet.crt", pki / "kubelet.key"
     given = kubelet.Options(
         kubeconfig=options.kubeconfig, node=options.node, ips=tuple(map(ip_address, options.ips)),
         dns=(ip_address(options.dns),), images=options.images, cgroup=options.cgroup, labels=options.labels,
-        this_machine=True, cert=pki / "kubelet.crt", key=pki / "kubelet.key", client_ca=pki / "ca.crt",
+        this_machine=True, cert=cert, key=private, client_ca=pki / "ca.crt",
         lease=options.lease,
         pull=options.pull,
         taints=[{"key": key, "value": value, "effect": effect} for key, value, effect in options.taints],
     )  # fmt: skip
-    async with _client(config, "kubelet") as client:
+    async with us.client("kubelet") as client:
         running = kubelet.kubelet_of(client, given)
 
         async def answer() -> None:
             """Logs, exec and their like, asked by the API server."""
             await running.registration.registered.wait()
-            await joining.serving(client, options.node, options.ips, pki)
+            if not cert.exists():
+                await joining.serving(client, options.node, options.ips, pki)
             server = kubelet.server_of(running, client, given)
             assert server is not None
             try:
                 await server.start(options.ips)
                 await running.ready.wait()
                 ready()
-                await asyncio.Event().wait()
+                await kept(f"the certificate of {cert}", cert.read_bytes, partial(anew, server))
             finally:
                 await server.aclose()
+
+        async def anew(server: Server) -> None:
+            await joining.serving(client, options.node, options.ips, pki)
+            server.renew(cert, private)
 
         await first(running.run(), answer())
 
 
-async def _flanneld(options: Options, config: ApiConfig, ready: Ready) -> None:
+async def _certificate(options: Options, us: Identity, ready: Ready) -> None:
+    """The one by which all parts ask."""
+    ready()
+    async with us.client("agent") as client:
+
+        async def anew() -> None:
+            await us.renew(*await joining.certificate(client, options.node, joining.CLIENT, ()))
+
+        await kept(f"the certificate of {us.path}", lambda: us.config.cert, anew)
+
+
+async def _flanneld(options: Options, us: Identity, ready: Ready) -> None:
     public = {ip.version: ip for ip in map(ip_address, options.ips)}
     ipv4, ipv6 = public.get(4), public.get(6)
     assert not isinstance(ipv4, IPv6Address) and not isinstance(ipv6, IPv4Address)
     given = flanneld.Options(iface=options.ips[:1], public_ip=ipv4, public_ipv6=ipv6, ip_masq=True, this_machine=True)
-    async with _client(config, "flanneld") as client:
+    async with us.client("flanneld") as client:
         await serve_flanneld(given, client, options.node, ready=ready)
 
 
@@ -213,8 +225,8 @@ async def _calico(options: Options, ready: Ready) -> None:
 
 
 @asynccontextmanager
-async def _source(config: ApiConfig, name: str, wants: Iterable[Want]) -> AsyncIterator[Source]:
-    async with _client(config, name) as client:
+async def _source(us: Identity, name: str, wants: Iterable[Want]) -> AsyncIterator[Source]:
+    async with us.client(name) as client:
         informers = Informers(client)
         try:
             yield Followed(informers, wants)
@@ -222,31 +234,36 @@ async def _source(config: ApiConfig, name: str, wants: Iterable[Want]) -> AsyncI
             await informers.aclose()
 
 
-async def _proxy(options: Options, config: ApiConfig, ready: Ready) -> None:
+async def _proxy(options: Options, us: Identity, ready: Ready) -> None:
     given = ProxyOptions(node=options.node, mode=options.proxy, cluster_cidrs=options.pods, this_machine=True)
-    async with _source(config, "proxy", proxy.wants(options.node)) as source:
+    async with _source(us, "proxy", proxy.wants(options.node)) as source:
         await serve_proxy(given, source, ready=ready)
 
 
-async def _policyd(options: Options, config: ApiConfig, ready: Ready) -> None:
+async def _policyd(options: Options, us: Identity, ready: Ready) -> None:
     # Calico hands out addresses of its own blocks, whatever podCIDR the node has
     devices = "cali+" if options.calico else ""
     given = PolicydOptions(node=options.node, devices=devices, bridged=options.bridged, this_machine=True)
-    async with _source(config, "policyd", policyd.wants(options.node)) as source:
+    async with _source(us, "policyd", policyd.wants(options.node)) as source:
         await serve_policyd(given, source, ready=ready)
 
 
-async def _dns(options: Options, config: ApiConfig, ready: Ready) -> None:
+async def _dns(options: Options, us: Identity, ready: Ready) -> None:
     # of the node, and not of its loopback: that is where another resolver of the machine may answer
     given = dns.Options(addresses=options.ips)
-    async with _source(config, "dns", dns.wants(given.zone)) as source:
+    async with _source(us, "dns", dns.wants(given.zone)) as source:
         await dns.serve(given, source, ready=ready)
 
 
-async def _server(config: ApiConfig) -> None:
-    """Until the API server answers. ApiError if it does not know us."""
+async def _server(us: Identity) -> None:
+    """Until the API server answers. ApiError if it does not know us, NetlabError if it cannot any more."""
     said = False
-    async with _client(config, "agent") as client:
+    if expiry(us.config.cert) < datetime.datetime.now(datetime.UTC):
+        raise NetlabError(
+            f"the certificate of {us.path} was good until {expiry(us.config.cert)}, and this node was off since",
+            hint=f"netlab agent --join makes it a node again; {joining.ANOTHER}",
+        )
+    async with us.client("agent") as client:
         while True:
             try:
                 await client.get("/version")
@@ -267,7 +284,7 @@ async def serve(options: Options) -> None:
 
     async def work() -> None:
         # one that waits, where each part would try again in its own time
-        await _server(load(options.kubeconfig))
+        await _server(Identity(options.kubeconfig))
         await first(tell(), *(part.run(changed.set) for part in running))
 
     async def tell() -> None:

@@ -20,15 +20,13 @@ from netlab.cluster.plan import Cluster, Node
 from netlab.cluster.probing import Seen, seen
 from netlab.daemons.clusters import LOOK, api_client
 from netlab.daemons.creating import create
-from netlab.daemons.podnetwork import netns_of
+from netlab.daemons.podnetwork import wired
 
 if TYPE_CHECKING:
     from netlab.client.rest import RestClient
 
 #: seconds that pods have to run, and to be gone
 PODS_LIMIT = 60.0
-#: in a node: what its kubelet has wired
-_NETWORKS = "/var/lib/kubelet"
 
 
 def check(
@@ -103,13 +101,11 @@ async def _world(
 
 def _pod(node: Node, inits: Mapping[str, Process], pod: dict[str, Any]) -> Place:
     name = pod["metadata"]["name"]
-    inside = netns_of(node.own[_NETWORKS], pod)
-    if inside is None:
-        raise NetlabError(f"pod {name} runs on {node.name}, whose kubelet knows no sandbox of it")
-    # in the node's own tree, as only its processes see it
-    path = f"/proc/{inits[node.name][0]}/root{inside}"
+    found = wired(node, inits[node.name][0], pod)
+    if found is None:
+        raise NetlabError(f"pod {name} runs on {node.name}, and has no network there")
     addresses = tuple(ip_address(entry["ip"]) for entry in pod["status"]["podIPs"])
-    return Place(name, path, addresses, node.name)
+    return Place(name, found.netns, addresses, node.name)
 
 
 async def _remove(client: RestClient, progress: Progress) -> None:

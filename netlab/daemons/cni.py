@@ -67,7 +67,7 @@ class KernelMachine:
 
     def apply(self, owner: Owner, wanted: Mapping[str, HostState]) -> None:
         name, path = str(owner), self._path(owner)
-        kernel = self._kernel(path, wanted)
+        kernel = self._kernel(self._ledger(path), wanted)
         existing = set(kernel.backend.names())
         gone = [ns for ns in wanted if ns not in existing]
         if gone:
@@ -98,7 +98,7 @@ class KernelMachine:
         with files.locked(self._directory / network / ".lock"):
             from netlab.kernel.ledger import joined
 
-            kernel = self._kernel(path, {})
+            kernel = self._kernel(self._ledger(path), {})
             claimed = kernel.ledger.load(owner).states.get(HOST, HostState())
             kernel.apply(HOST, owner, joined(claimed, wanted.stamped(owner)))
 
@@ -106,9 +106,11 @@ class KernelMachine:
         path = self._path(owner)
         if not path.exists():
             return
-        name, ledger = str(owner), self._ledger(path)
+        from netlab.kernel.ledger import LastLedger
+
+        name, ledger = str(owner), LastLedger(path)
         states = ledger.load(name).states
-        kernel = self._kernel(path, states)
+        kernel = self._kernel(ledger, states)
         # what is in a namespace that has gone, has gone with it. Where the cable from the host ends nothing is touched:
         # it goes with its other end, and a path such as /proc/PID/ns/net may be somebody else's by now
         existing = set(kernel.backend.names())
@@ -121,8 +123,9 @@ class KernelMachine:
         if not path.exists():
             raise CniError(Code.UNKNOWN_CONTAINER, f"{owner.container_id} is not attached to {owner.network} by us")
         name = str(owner)
-        states = self._ledger(path).load(name).states
-        kernel = self._kernel(path, states)
+        ledger = self._ledger(path)
+        states = ledger.load(name).states
+        kernel = self._kernel(ledger, states)
         existing = set(kernel.backend.names())
         gone = [f"namespace {ns} is gone" for ns in states if ns not in existing]
         plans = kernel.plan_all(name, {ns: state for ns, state in states.items() if ns in existing})
@@ -145,10 +148,10 @@ class KernelMachine:
 
         return FileLedger(path)
 
-    def _kernel(self, path: Path, namespaces: Mapping[str, HostState]) -> Kernel:
+    def _kernel(self, ledger: FileLedger, namespaces: Mapping[str, HostState]) -> Kernel:
         from netlab.kernel.apply import Kernel
 
-        return Kernel(self._backend([ns for ns in namespaces if ns.startswith("/")]), self._ledger(path))
+        return Kernel(self._backend([ns for ns in namespaces if ns.startswith("/")]), ledger)
 
     # -- other plugins
 

@@ -38,6 +38,7 @@ from netlab.base.lockedfiles import put
 from netlab.client.kubeconfig import ApiConfig, kubeconfig, load
 from netlab.client.resources import Resource
 from netlab.client.rest import ApiError, ApiUnavailable, RestClient, path
+from netlab.daemons.renewing import expiry
 
 REQUESTS = Resource("certificates.k8s.io/v1", "certificatesigningrequests")
 CLIENT, SERVING = "kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"
@@ -109,10 +110,11 @@ def fingerprint(ca: bytes) -> str:
 
 
 def joined(server: str, ca_hash: str, directory: Path) -> bool:
-    """Whether what is in the directory is a node of that cluster already, by that server."""
+    """Whether what is in the directory is a node of that cluster already, by that server, and can still say so."""
     try:
         known = load(directory / "kubelet.conf")
-        return known.server == server and fingerprint(known.ca) == ca_hash
+        good = expiry(known.cert) > datetime.datetime.now(datetime.UTC)
+        return good and known.server == server and fingerprint(known.ca) == ca_hash
     except (InputError, ValueError):
         return False
 
@@ -256,12 +258,12 @@ def _alternative(address: str) -> x509.GeneralName:
 
 
 async def serving(client: RestClient, node: str, ips: Sequence[str], directory: Path) -> None:
-    """Have kubelet.crt and kubelet.key in the directory; as soon as the Node is in the API with these addresses."""
-    if (directory / "kubelet.crt").exists():
-        return
+    """Get kubelet.crt and kubelet.key into the directory, as soon as the Node is in the API with these addresses."""
     while not set(ips) <= await _addresses(client, node):
         await asyncio.sleep(LOOK)
     cert, key = await certificate(client, node, SERVING, [node, *ips])
+    # the two are never there without being a pair
+    (directory / "kubelet.crt").unlink(missing_ok=True)
     put(directory / "kubelet.key", key, mode=0o600)
     put(directory / "kubelet.crt", cert)
     log.info("got a certificate to serve with")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import orjson
 
 from netlab.base.addresses import Address
 from netlab.base.clusters import SWITCH
@@ -19,6 +16,7 @@ from netlab.cluster import plan
 from netlab.cluster.machine import Machine
 from netlab.cluster.plan import Cluster, Node
 from netlab.daemons import kubectl
+from netlab.daemons.podnetwork import wired
 from netlab.lab.checks.result import CannotProbe
 from netlab.lab.machine import Spot
 
@@ -26,8 +24,8 @@ Json = dict[str, Any]
 
 #: seconds that one answer of the API may take
 ANSWER = 10.0
-#: where plugins' results are kept in a node, and what each pod has of its own
-_CNI, _KUBELET = "/var/lib/cni", "/var/lib/kubelet"
+#: in a node: what each pod has of its own
+_KUBELET = "/var/lib/kubelet"
 #: in /etc of its containers, and in its directory
 _FILES = {"resolv.conf": "resolv.conf", "hosts": "etc-hosts"}
 
@@ -105,20 +103,13 @@ class LabCluster:
         node = next((node for node in self.cluster.nodes if node.name == name), None)
         if node is None:
             return None
-        uid = pod["metadata"]["uid"]
-        own = node.own[_KUBELET] / "pods" / uid
+        own = node.own[_KUBELET] / "pods" / pod["metadata"]["uid"]
         files = {name: own / file for name, file in _FILES.items() if (own / file).is_file()}
         if pod["spec"].get("hostNetwork"):
             return Spot(node.netns, node.name, "", files)
-        pid = self._init(node)
-        for result in _results(node, uid) if pid is not None else ():
-            # a name in the node's own /run, which is seen through its first process
-            netns = f"/proc/{pid}/root{result['netns']}"
-            if Path(netns).exists():
-                there = [i["name"] for i in result["result"].get("interfaces", ()) if not i.get("sandbox")]
-                # the bridge, if there is one, stands before the cable's end
-                return Spot(netns, node.name, there[-1] if there else "", files)
-        return None
+        init = self._init(node)
+        found = wired(node, init, pod) if init is not None else None
+        return Spot(found.netns, node.name, found.veth, files) if found else None
 
     def _init(self, node: Node) -> int | None:
         found = self._machine.processes(self.cluster.places.run).get(node.init, {})
@@ -129,17 +120,6 @@ def _is(served: Served, kind: str) -> bool:
     word, _, group = kind.partition(".")
     named = word.lower() in (served.kind.lower(), served.resource.plural)
     return (named and group in ("", served.resource.group)) or kind == str(served.resource)
-
-
-def _results(node: Node, uid: str) -> list[Json]:
-    """What plugins have made for a pod, the latest first: runtimes keep it in libcni's form."""
-    found: list[tuple[float, Json]] = []
-    for file in (node.own[_CNI] / "results").glob("*-eth0"):
-        with contextlib.suppress(OSError, ValueError, KeyError):  # written, or taken away, at this moment
-            data = orjson.loads(file.read_bytes())
-            if ["K8S_POD_UID", uid] in data.get("cniArgs", ()):
-                found.append((file.stat().st_mtime, data))
-    return [data for _, data in sorted(found, key=lambda pair: -pair[0])]
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The network of a node's pods: a named namespace for each, wired by the CNI network that /etc/cni/net.d has.
 
     ROOT/networks/ID    what was asked for, written before anything is made: by it all is taken away again
+    /var/lib/cni/results    what was made, in libcni's form: by it those outside of the node find a pod
 
 Our plugins run in this process, one pod at a time: they take milliseconds, and two would wait for the same locks.
 """
@@ -12,7 +13,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -26,6 +27,11 @@ from netlab.kernel import netns
 from netlab.kubelet import pods
 from netlab.kubelet.needs import NetworkError
 
+if TYPE_CHECKING:
+    from netlab.cluster.plan import Node
+
+#: where a node's runtime keeps what plugins have made
+_CNI = "/var/lib/cni"
 _LOOPBACK = parse({"cniVersion": "1.0.0", "name": "cni-loopback", "plugins": [{"type": "loopback"}]})
 
 
@@ -102,14 +108,37 @@ class PodNetwork:
         return parse(document["network"], str(record))
 
 
-def netns_of(root: Path, pod: Mapping[str, Any]) -> str | None:
-    """Where in its node's files the namespace of a pod is, by what the node's kubelet has below `root`; None if it has
-    no sandbox of it."""
-    for record in (root / "networks").glob("*"):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            if orjson.loads(record.read_bytes())["pod"] == pods.shown(pod):
-                return str(netns.path(_name(record.name)))
+class Wired(NamedTuple):
+    """netns: the path of a pod's namespace; veth: its node's end of the cable to it."""
+
+    netns: str
+    veth: str
+
+
+def wired(node: Node, init: int, pod: Mapping[str, Any]) -> Wired | None:
+    """Where on this machine a pod is that runs on a node made of namespaces; None if it has no network there.
+
+    init: the node's first process.
+    """
+    for result in _results(node.own[_CNI], pod["metadata"]["uid"]):
+        # a name in the node's own /run, which is seen through its first process
+        path = f"/proc/{init}/root{result['netns']}"
+        if Path(path).exists():
+            there = [i["name"] for i in result["result"].get("interfaces", ()) if not i.get("sandbox")]
+            # the bridge, if there is one, stands before the cable's end
+            return Wired(path, there[-1] if there else "")
     return None
+
+
+def _results(cni: Path, uid: str) -> list[Json]:
+    """What plugins have made for a pod, the latest first, in libcni's form."""
+    found: list[tuple[float, Json]] = []
+    for file in (cni / "results").glob("*-eth0"):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # written, or taken away, at this moment
+            data = orjson.loads(file.read_bytes())
+            if ["K8S_POD_UID", uid] in data.get("cniArgs", ()):
+                found.append((file.stat().st_mtime, data))
+    return [data for _, data in sorted(found, key=lambda pair: -pair[0])]
 
 
 def _name(id: str) -> str:

@@ -7,6 +7,7 @@ has obeyed (with what is claimed now).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -123,8 +124,12 @@ class FileLedger:
         new = self.path.with_name(self.path.name + ".new")
         with self._storing():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            new.write_bytes(orjson.dumps({"format": self.FORMAT, "owners": whole}) + b"\n")
-            new.replace(self.path)
+            try:
+                new.write_bytes(orjson.dumps({"format": self.FORMAT, "owners": whole}) + b"\n")
+                new.replace(self.path)
+            except OSError:
+                new.unlink(missing_ok=True)
+                raise
         self._claims, self._lines = after, 0
 
     def note(self, owner: str, netns: str, *, added: Iterable[Item] = (), dropped: Iterable[Item] = ()) -> None:
@@ -137,11 +142,7 @@ class FileLedger:
             return
         line = {"owner": owner, "netns": netns, "added": to_json(note.added), "dropped": to_json(dropped)}
         with self._storing():
-            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-            try:
-                os.write(fd, orjson.dumps(line) + b"\n")
-            finally:
-                os.close(fd)
+            _append(self.path, orjson.dumps(line) + b"\n")
         self._notes.setdefault(owner, []).append(note)
         self._lines += 1
 
@@ -151,6 +152,29 @@ class FileLedger:
             yield
         except OSError as e:
             raise MachineError(f"{self.path} cannot be written: {e.strerror}; the network was not touched") from e
+
+
+def _append(path: Path, line: bytes) -> None:
+    """A line or nothing. OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        before = os.fstat(fd).st_size
+        try:
+            if os.write(fd, line) < len(line):  # as much as there was room for
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.ftruncate(fd, before)
+            raise
+    finally:
+        os.close(fd)
+
+
+class LastLedger(FileLedger):
+    """The claims of one who leaves: they stand in the file until that is gone, so that leaving takes no room on a disk.
+    Who is cut short leaves again."""
+
+    def save(self, owner: str, claims: Claims) -> None:
+        self._claims = {**self._all(), owner: claims}
 
 
 def read_claims(path: Path) -> dict[str, Claims]:

@@ -44,6 +44,8 @@ log = logging.getLogger("kubelet")
 
 #: seconds between two looks at how much room there is
 LOOK = 10.0
+#: seconds that an evicted pod has to be taken away before another one has to go (the original's podCleanupTimeout)
+CLEARING = 30.0
 #: seconds between two looks at volumes: at content that ages (tokens), and at sizes
 REFRESH = 60.0
 
@@ -77,6 +79,9 @@ class Kubelet:
         )  # fmt: skip
 
         self._pressure, self._moment = Pressure(tuple(hard)), moment
+        # who was evicted last, and until when that is waited for
+        self._leaving: Worker | None = None
+        self._until = 0.0
 
         async def now() -> Moment:
             found = await in_thread(moment)
@@ -176,7 +181,8 @@ class Kubelet:
     # -- room
 
     async def _relieve(self) -> None:
-        """Look whether there is memory and disk; if not, the node says so, and one pod goes at a time."""
+        """Look whether there is memory and disk; if not, the node says so, and one pod goes at a time: what the one
+        leaves may be enough."""
         await self.ready.wait()
         while True:
             await self._clock.sleep(LOOK)
@@ -190,7 +196,8 @@ class Kubelet:
                 self.tools.says(
                     self.registration.node, "EvictionThresholdMet", f"Attempting to reclaim {resource}", warning=True
                 )
-                await self._evict(threshold, available[threshold.signal], resource)
+                if self._leaving is None or self._leaving.cleared or self._clock.now() > self._until:
+                    await self._evict(threshold, available[threshold.signal], resource)
 
     async def _evict(self, threshold: Threshold, amount: Amount, resource: str) -> None:
         measure = uses.memory if resource == "memory" else uses.storage
@@ -201,6 +208,7 @@ class Kubelet:
         gone = victim(found, resource)
         if gone is not None and (chosen := self.workers.get(pods.uid(gone.pod))) is not None:
             self._leave(chosen, words(threshold, amount, gone))
+            self._leaving, self._until = chosen, self._clock.now() + CLEARING
 
     def _leave(self, worker: Worker, told: str) -> None:
         self.tools.says(worker.pod, EVICTED, told, warning=True)

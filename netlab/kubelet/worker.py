@@ -20,6 +20,7 @@ from netlab.kubelet import pods, sandboxing
 from netlab.kubelet.containers import Containers
 from netlab.kubelet.decide import Action, DropSandbox, Kill, MakeSandbox, Remove, Start, decide
 from netlab.kubelet.engine import fresh_id
+from netlab.kubelet.evicting import EVICTED
 from netlab.kubelet.making import Missing
 from netlab.kubelet.sandboxing import Held, NoSandbox
 from netlab.kubelet.seen import CONTAINER, POD, Ending, Seen, State, Trouble
@@ -109,6 +110,11 @@ class Worker:
         if self._ending is None:
             self._ending = Ending(deadline=self.clock.now() + pods.grace(self.pod), reason=reason, message=text)
             self._wake.set()
+
+    @property
+    def cleared(self) -> bool:
+        """Whether what it had is taken away, as far as it goes without the pod."""
+        return self._cleared != ""
 
     def changed(self) -> None:
         """Something that it refers to is another now: volumes follow, and what was missing may be there."""
@@ -314,7 +320,8 @@ class Worker:
             await self.tools.engine.watch(id, lambda: self._sandbox_ended(id))
 
     async def _finish(self, wanted: Literal["kept", "final"]) -> None:
-        """Nothing runs any more: volumes go; with the pod itself, everything."""
+        """Nothing runs any more: volumes go; of who had to make room, what its containers wrote; with the pod itself,
+        everything."""
         try:
             if wanted == "final":
                 for id in sorted(self.boxes):
@@ -322,6 +329,9 @@ class Worker:
                 await self.tools.engine.remove(sorted(self.containers.ids | self.boxes))
                 self.containers.ids.clear()
                 self.boxes.clear()
+            elif self._ending is not None and self._ending.reason == EVICTED:
+                await self.tools.engine.remove(sorted(self.containers.ids))
+                self.containers.ids.clear()
             async with self._making:
                 self._prepared = False
                 await in_thread(self.tools.making.release, pods.uid(self.pod))

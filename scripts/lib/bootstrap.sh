@@ -126,6 +126,25 @@ build() {
     say "ready"
 }
 
+# extra_of WORD...: set $extra to what a command of netlab needs besides.
+extra_of() {
+    local word file
+    extra=''
+    case ${1:-} in
+        cluster | agent | kubelet | image) extra=cluster ;;
+        lab | exercise)
+            # the first word that means a lab does, wherever options stand; one on a cluster needs what a cluster needs
+            for word in "${@:2}"; do
+                for file in {,"$root/"}"labs/$word/lab.yaml" "$word/lab.yaml" "$word"; do
+                    [[ $file == *.y*ml && -f $file ]] || continue
+                    ! grep -q '^cluster:' -- "$file" || extra=cluster
+                    return
+                done
+            done
+            ;;
+    esac
+}
+
 bootstrap() {
     local lock
     fresh "$1" && return

@@ -2,99 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import clusterup
 import pytest
 from clustermatrix import KINDS
+from clusterup import Cluster, netlab
 from nodemachine import Node
 from patience import patience
 
 from netlab.kernel import cgroups, netns
 
-ROOT = Path(__file__).parents[2]
 #: no two runs of the tests share it
 NAME = f"ct{os.getpid()}"
 NODES = ["control-plane", "node1", "node2"]
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: nodes are made of namespaces"),
-    pytest.mark.not_in_vm("starts Python by the dozen; the parts that a kernel has a share in have tests of their own"),
-]
-
-
-def netlab(*words: str, status: int = 0) -> str:
-    argv = [sys.executable, "-m", "netlab.cli.main", *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=patience(300))
-    assert done.returncode == status, (words, done.returncode, done.stdout[-2000:], done.stderr[-2000:], logs())
-    return done.stdout
-
-
-def logs() -> str:
-    """The last of what the cluster's processes have said, for who has to find out what is the matter."""
-    files = sorted(Path(f"/run/netlab/{NAME}/log").glob("*.log"))
-    return "\n".join(f"== {file.name}\n{file.read_text(errors='replace')[-1500:]}" for file in files)
-
-
-def snapshot() -> str:
-    return subprocess.run([ROOT / "scripts/lib/machine-snapshot"], capture_output=True, text=True, check=True).stdout
-
-
-def groups() -> list[Path]:
-    return sorted(Path("/sys/fs/cgroup").glob(f"*/netlab/{NAME}")) + sorted(
-        Path("/sys/fs/cgroup").glob(f"netlab/{NAME}")
-    )
-
-
-class Cluster:
-    """kubeconfig: the administrator's; place: where its images are."""
-
-    def __init__(self, kubeconfig: str, home: Path) -> None:
-        self.place = home
-        self._environ = {**os.environ, "KUBECONFIG": kubeconfig, "HOME": str(home)}
-
-    def kubectl(self, *words: str) -> str:
-        done = subprocess.run(
-            ["kubectl", *words], env=self._environ, capture_output=True, text=True, check=False, timeout=patience(120)
-        )
-        assert done.returncode == 0, (words, done.stderr[-2000:], logs())
-        return done.stdout
-
-    def get(self, *words: str) -> Any:
-        return json.loads(self.kubectl("get", *words, "-o", "json"))
-
-    def exec(self, node: str, *words: str, status: int = 0) -> str:
-        return netlab("cluster", "exec", "--cluster", NAME, node, "--", *words, status=status)
-
-    def until(self, what: str, holds: Callable[[], object], seconds: float = 120) -> None:
-        end = time.monotonic() + patience(seconds)
-        while not holds():
-            assert time.monotonic() < end, (what, self.kubectl("get", "pods,nodes", "-A", "-o", "wide"), logs())
-            time.sleep(0.1)
+pytestmark = clusterup.NEEDS
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three nodes, for the module; afterwards the machine must be as it was."""
     place = tmp_path_factory.mktemp("cluster")
-    netlab("doctor", "--json")  # what a kernel loads at first use is loaded now
-    before = snapshot()
-    try:
-        words = ("--disk", str(place / "disk"), "--images", str(place / "images"))
-        said = json.loads(netlab("cluster", "up", NAME, *words, "--json"))
-        assert said["fresh"] and said["nodes"] == NODES
-        yield Cluster(said["kubeconfig"], place)
-    finally:
-        netlab("cluster", "down", NAME)
-    assert snapshot() == before
-    assert not Path(f"/run/netlab/{NAME}").exists() and not (place / "disk").exists()
-    assert groups() == []
+    with clusterup.leaving_nothing(NAME, place), clusterup.cluster(NAME, place) as found:
+        yield found
 
 
 def ready(cluster: Cluster) -> dict[str, str]:
@@ -104,6 +41,18 @@ def ready(cluster: Cluster) -> dict[str, str]:
         for condition in node["status"]["conditions"]
         if condition["type"] == "Ready"
     }
+
+
+def test_what_is_left_is_seen_and_what_others_make_is_not(tmp_path: Path) -> None:
+    """The judge of the module's end."""
+    name = f"{NAME}-judged"
+    for made, seen in ((f"{name}-other.node1", False), (f"{name}.node1", True)):
+        try:
+            expected = pytest.raises(AssertionError, match=rf"\+{made}") if seen else contextlib.nullcontext()
+            with expected, clusterup.leaving_nothing(name, tmp_path):
+                os.close(netns.create(made))
+        finally:
+            netns.delete(made)
 
 
 def test_all_nodes_are_ready_at_once(cluster: Cluster) -> None:
@@ -198,7 +147,7 @@ def test_another_machine_becomes_a_node_by_a_token(cluster: Cluster, tmp_path: P
     """A tree of its own beside the cluster's, with a cable to its wire: what it knows is what `cluster token` prints."""
     told = json.loads(netlab("cluster", "token", NAME, "--json"))
     own = ("/etc/kubernetes", "/etc/cni/net.d", "/var/lib/netlab", "/var/lib/kubelet", "/var/lib/cni", "/var/log")
-    machine = Node(tmp_path, own=own, binds=[(str(cluster.place / "images"), "/var/lib/netlab/images")])
+    machine = Node(tmp_path, own=own, binds=[(str(cluster.images), "/var/lib/netlab/images")])
     argv = [sys.executable, "-m", "netlab.cli.main", "agent", "--this-machine", "--node-name", "extra"]
     join = ["--join", told["server"], "--token", told["token"], "--ca-hash"]
     try:
@@ -257,11 +206,5 @@ def test_the_api_server_comes_back_with_its_address(cluster: Cluster) -> None:
     table = {node["name"]: node for node in json.loads(netlab("cluster", "status", NAME, "--json"))}
     before = table["control-plane"]["processes"]["server"]["pid"]
     os.kill(before, 9)
-    cluster.until("another server", lambda: _server() not in (None, before))
+    cluster.until("another server", lambda: cluster.process("control-plane/server")["pid"] not in (None, before))
     assert ready(cluster)["control-plane"] == "True"
-
-
-def _server() -> int | None:
-    data = json.loads(Path(f"/run/netlab/{NAME}/supervised.json").read_text())
-    pid: int | None = data["processes"]["control-plane/server"]["pid"]
-    return pid

@@ -16,17 +16,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import clusterup
 import pytest
+from clusterup import Cluster, netlab
 from faultworld import (
     PODS,
     SERVICES,
-    Cluster,
     Load,
     converges,
     deployed,
     inventory,
     leaks,
-    netlab,
     pod,
     rules,
     under_load,
@@ -38,44 +38,27 @@ from netlab.client.kubeconfig import load as kubeconfig
 from netlab.client.rest import ApiError, RestClient
 from netlab.kernel import cgroups, processes, supervise
 
-ROOT = Path(__file__).parents[2]
 #: no two runs of the tests share it
 NAME = f"cf{os.getpid()}"
 #: how many pods come and go while their kubelets are killed
 MANY = 100
 NODES = ("control-plane", "node1", "node2")
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: nodes are made of namespaces"),
-    pytest.mark.not_in_vm("starts Python by the dozen; the parts that a kernel has a share in have tests of their own"),
-]
-
-
-def snapshot() -> str:
-    return subprocess.run([ROOT / "scripts/lib/machine-snapshot"], capture_output=True, text=True, check=True).stdout
+pytestmark = clusterup.NEEDS
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three nodes, a Deployment of three and its Service; afterwards the machine must be as it was."""
     place = tmp_path_factory.mktemp("faults")
-    netlab("doctor", "--json")  # what a kernel loads at first use is loaded now
-    before = snapshot()
-    try:
-        words = ("--disk", str(place / "disk"), "--images", str(place / "images"))
-        said = json.loads(netlab("cluster", "up", NAME, "--store", "etcd", *words, "--json"))
-        found = Cluster(NAME, Path(said["kubeconfig"]), place / "disk" / NAME)
 
-        async def begin() -> None:
-            async with talking(found) as client:
-                await deployed(found, client)
+    async def begin(found: Cluster) -> None:
+        async with talking(found) as client:
+            await deployed(found, client)
 
-        asyncio.run(begin())
+    with clusterup.leaving_nothing(NAME, place), clusterup.cluster(NAME, place, "--store", "etcd") as found:
+        asyncio.run(begin(found))
         yield found
-    finally:
-        netlab("cluster", "down", NAME)
-    assert snapshot() == before
-    assert not any(root.joinpath("netlab", NAME).exists() for root in cgroups.hierarchies())
 
 
 @asynccontextmanager

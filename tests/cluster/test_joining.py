@@ -7,6 +7,7 @@ they do not reach each other by.
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import re
@@ -14,7 +15,9 @@ import shlex
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,12 @@ import pytest
 from nodemachine import Node
 from patience import patience
 
+from netlab.apiserver import certs
+from netlab.apiserver.certs import Authority
+from netlab.client.kubeconfig import load
+from netlab.cluster.credentials import signed
+from netlab.daemons import joining
+from netlab.daemons.renewing import expiry
 from netlab.kernel import cgroups, netns
 
 pytestmark = [
@@ -41,8 +50,9 @@ class Machine:
     def __init__(self, directory: Path, number: int) -> None:
         self.name = f"j{os.getpid()}-{number}"
         self.address = f"192.168.61.{number}"
+        self._directory = directory / self.name
         self.node = Node(
-            directory / self.name, own=OWN, hostname=self.name, files={"/etc/machine-id": f"{number:032x}\n"},
+            self._directory, own=OWN, hostname=self.name, files={"/etc/machine-id": f"{number:032x}\n"},
             binds=[(str(directory / "images"), "/var/lib/netlab/images")],
         )  # fmt: skip
         self._table: dict[str, dict[str, Any]] = {}
@@ -61,6 +71,10 @@ class Machine:
         ):
             subprocess.run(["ip", *words.split()], check=True)
         self.node.run()
+
+    def own(self, path: str) -> Path:
+        """A directory of OWN, or below one, as the machine of the tests sees it."""
+        return self._directory / "own" / path.lstrip("/")
 
     def start(self, name: str, *words: str) -> None:
         """Keep a daemon running, as systemd would, and wait until it is ready."""
@@ -218,3 +232,52 @@ def test_a_machine_that_starts_again_is_the_node_that_it_was(world: World) -> No
     after = json.loads(world.kubectl("get", "pod", first.name, "-o", "json"))
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_certificates_are_renewed_before_they_expire_and_without_one_it_joins_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, first, _ = world.machines
+    before = json.loads(world.kubectl("get", "pod", first.name, "-o", "json"))
+    authority, ours = Authority.open(server.own("/var/lib/netlab/server/pki")), first.own("/etc/kubernetes")
+    url = load(ours / "kubelet.conf").server
+
+    def joined(days: int) -> None:
+        """As if it had been made a node so many days ago; certificates are good for a year."""
+        first.stop("agent")
+        ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
+        clock = types.SimpleNamespace(
+            datetime=types.SimpleNamespace(now=lambda _: ago), timedelta=datetime.timedelta, UTC=datetime.UTC
+        )
+        with monkeypatch.context() as patched:
+            patched.setattr(certs, "datetime", clock)
+            for name, content in signed(authority, url, node=first.name, ips=[ip_address(first.address)]).items():
+                (ours / name).write_bytes(content)
+
+    def new(cert: bytes) -> bool:
+        return expiry(cert) > datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=300)
+
+    joined(355)
+    assert not new(load(ours / "kubelet.conf").cert)
+    first.start("agent", "agent", "--this-machine")
+    world.until("it asks by another", lambda: new(load(ours / "kubelet.conf").cert))
+    world.until("it serves with another", lambda: new(served(server, first).encode()))
+    asked = [line.split() for line in world.kubectl("get", "csr", "--no-headers").splitlines()]
+    mine = {words[2] for words in asked if f"system:node:{first.name}" in words and words[-1] == "Approved,Issued"}
+    assert mine == {joining.CLIENT, joining.SERVING}
+    world.until("it is Ready", lambda: first.name in world.ready())
+    assert world.kubectl("exec", first.name, "--", "hostname").strip() == first.name
+    after = json.loads(world.kubectl("get", "pod", first.name, "-o", "json"))
+    assert after["status"]["containerStatuses"][0]["restartCount"] == 0
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    # one that was off for too long has nothing to ask by
+    joined(400)
+    assert "--join makes it a node again" in first.netlab("agent", "--this-machine", status=1)
+    assert "is now node" in first.netlab(*printed(server.netlab("token")), "--no-run")
+    first.start("agent", "agent", "--this-machine")
+
+
+def served(server: Machine, node: Machine) -> str:
+    """The certificate that a kubelet shows, as the server sees it."""
+    ask = f"import ssl; print(ssl.get_server_certificate(('{node.address}', 10250), timeout={patience(60)}))"
+    return server.types(sys.executable, "-c", ask)

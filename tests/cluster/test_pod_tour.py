@@ -56,11 +56,15 @@ _OF: dict[str, Masks] = {
     "describe node": [
         (r"(?m)^( +(?:cpu|memory|ephemeral-storage|Machine ID|System UUID|Boot ID|Kernel Version|OS Image):) +.*", r"\1 N"),
         (r"\(\d+%\)", "(N%)"),
-        (r"(?m)^(  (?:Normal|Warning) +\S+ +)\d+\S+", r"\1AGE"),
     ],
     "get node": [(r"(?<= )\d+[smh]\w*(?= )", "AGE")],
     # who is asked before he listens
     "describe pod": [(r"(?m)^ +Warning +Unhealthy .*Readiness probe failed: .*connection refused\n", "")],
+    "events --for pod/web": [(r"(?m)^\S+ .* Unhealthy .*Readiness probe failed: .*connection refused\n", "")],
+    # on a slow machine an age is of minutes, which look elsewhere like a quantity
+    "events": [(r"(?m)^\d\S*", "AGE")],
+    "describe": [(r"(?m)^(  (?:Normal|Warning) +\S+ +)\d\S*", r"\1AGE")],
+    "get": [(r"(?<= )\d+(m|h|h\d+m)(?= |$)", "AGE")],
     # a program's last words may come after those of the copy
     "cp": [(r"(?m)^tar: removing leading.*\n", "")],
     # how far it is when somebody looks
@@ -186,7 +190,7 @@ def _by_source(match: re.Match[str]) -> str:
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with clusterup.cluster(f"kt{os.getpid()}", tmp_path_factory.mktemp("tour")) as found:
-        yield found
+        yield found.environment
 
 
 @pytest.mark.parametrize("name", TOURS)

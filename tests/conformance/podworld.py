@@ -117,9 +117,9 @@ class Api:
 @contextmanager
 def cluster(name: str, place: Path) -> Iterator[Api]:
     """Up, with a namespace and an image for the tests."""
-    with clusterup.cluster(name, place) as environment:
+    with clusterup.cluster(name, place) as found:
         _add_image(Store(place / "images"))
-        api = Api(environment)
+        api = Api(found.environment)
         api.make("/api/v1/namespaces", {"metadata": {"name": "e2e"}})
         # no pod is let in before there is the account that it would run under
         api.answer(f"{NAMESPACE}/serviceaccounts/default", lambda text: '"uid"' in text)

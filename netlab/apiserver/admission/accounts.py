@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from netlab.api import Json, status
 from netlab.apiserver import objects
 from netlab.apiserver.admission import Attributes, Plugin
@@ -13,6 +15,8 @@ VOLUME = "kube-api-access-"
 MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 #: seconds of the token in a pod, as the original's (an hour and the time of a refresh)
 TOKEN_SECONDS = 3607
+#: a namespace's own account is made a moment after it: how often it is looked for, and seconds between two looks
+DEFAULT, LOOKS, LOOK = "default", 10, 0.15
 
 
 def token_volume(name: str) -> Json:
@@ -45,12 +49,9 @@ class ServiceAccounts(Plugin):
         spec, meta = a.obj["spec"], a.obj["metadata"]
         if "kubernetes.io/config.mirror" in (meta.get("annotations") or {}):
             return
-        name = spec.get("serviceAccountName") or "default"
+        name = spec.get("serviceAccountName") or DEFAULT
         spec["serviceAccountName"] = spec["serviceAccount"] = name
-        account = self.accounts.get(a.namespace, name)
-        if account is None:
-            kv, _ = await self.store.get(f"/registry/serviceaccounts/{a.namespace}/{name}")
-            account = objects.load(kv) if kv is not None else None
+        account = self.accounts.get(a.namespace, name) or await self._read(a.namespace, name)
         if account is None:
             if not self.required:
                 return
@@ -63,6 +64,15 @@ class ServiceAccounts(Plugin):
             _mount(spec)
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
             spec["imagePullSecrets"] = [dict(s) for s in account["imagePullSecrets"]]
+
+    async def _read(self, namespace: str, name: str) -> Json | None:
+        for look in range(LOOKS if self.required and name == DEFAULT else 1):
+            if look:
+                await asyncio.sleep(LOOK)
+            kv, _ = await self.store.get(f"/registry/serviceaccounts/{namespace}/{name}")
+            if kv is not None:
+                return objects.load(kv)
+        return None
 
 
 def _mount(spec: Json) -> None:

@@ -60,7 +60,7 @@ class Server:
         self._pods, self._access = pods, access
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._tls.load_cert_chain(cert, key)
+        self.renew(cert, key)
         self._tls.load_verify_locations(client_ca)
         self._tls.verify_mode = ssl.CERT_OPTIONAL
         app = web.Application(middlewares=[self._checked])
@@ -93,6 +93,10 @@ class Server:
             await self._runner.cleanup()
             raise MachineError(f"the kubelet cannot listen on port {port}: {e.strerror}", hint="choose another") from e
         return port
+
+    def renew(self, cert: Path, key: Path) -> None:
+        """Show this certificate to whoever connects from now on."""
+        self._tls.load_cert_chain(cert, key)
 
     async def aclose(self) -> None:
         """End all streams; what was run in containers by exec ends with them."""

@@ -1,8 +1,12 @@
 """What admission changes and refuses: accounts, limits, quotas, priorities, classes."""
 
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from serving import MAPS, PODS, Client, config_map, pod, with_server
+
+from netlab.apiserver.admission import accounts
 
 CORE = "/api/v1/namespaces/default"
 
@@ -27,6 +31,32 @@ def test_a_pod_runs_as_somebody() -> None:
         refused = await c.post(PODS, pod("x", serviceAccountName="nobody"))
         assert refused.message == (
             'pods "x" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found'
+        )
+
+    with_server(test, accounts_required=True)
+
+
+def test_a_pod_waits_for_the_account_that_its_namespace_is_about_to_get(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who makes a namespace and a pod in it does not know of the controller between the two."""
+
+    async def test(c: Client) -> None:
+        async def meanwhile(_: float) -> None:
+            await c.post(f"{CORE}/serviceaccounts", {"metadata": {"name": "default"}})
+
+        monkeypatch.setattr(accounts, "asyncio", SimpleNamespace(sleep=meanwhile))
+        assert (await c.post(PODS, pod())).body["spec"]["serviceAccountName"] == "default"
+
+    with_server(test, accounts_required=True)
+
+
+def test_a_pod_of_a_namespace_that_gets_no_account_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "LOOK", 0.0)
+
+    async def test(c: Client) -> None:
+        refused = await c.post(PODS, pod())
+        assert refused.message == (
+            'pods "p" is forbidden: error looking up service account default/default: '
+            'serviceaccount "default" not found'
         )
 
     with_server(test, accounts_required=True)

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "overlay"))
 from stores import DEADLINE, Etcd, free_port, running_etcd
 
 from netlab.base.errors import InputError
-from netlab.client.etcd import Changes, Compacted, Denied, EtcdClient, EtcdError, prefix_end
+from netlab.client.etcd import TIMEOUT, Changes, Compacted, Denied, EtcdClient, EtcdError, prefix_end
 from netlab.client.transport import Unavailable, tls_context
 
 
@@ -290,6 +290,13 @@ def test_a_server_that_never_answers() -> None:
             await client.aclose()
 
     asyncio.run(test())
+
+
+def test_a_slow_machine_has_more_time_unless_somebody_said_how_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETLAB_PATIENCE", "6")
+    url = f"http://127.0.0.1:{free_port()}"
+    assert EtcdClient([url])._http.timeout == 6 * TIMEOUT
+    assert EtcdClient([url], timeout=2)._http.timeout == 2
 
 
 def test_user_and_password() -> None:

@@ -300,6 +300,61 @@ def test_tls() -> None:
     asyncio.run(test())
 
 
+def test_another_certificate() -> None:
+    """Who has one asks by it, over new connections; what was under way ends as it began."""
+    ca, begun, release = trustme.CA(), asyncio.Event(), asyncio.Event()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    ca.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    open_connections: set[asyncio.Transport] = set()
+
+    async def who(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        open_connections.add(request.transport)
+        if request.path == "/slow":
+            begun.set()
+            await release.wait()
+        subject = dict(pair for part in request.transport.get_extra_info("peercert")["subject"] for pair in part)
+        return web.json_response({"name": subject["commonName"]})
+
+    async def test() -> None:
+        app = web.Application()
+        app.router.add_get("/{path}", who)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        url = f"https://127.0.0.1:{runner.addresses[0][1]}"
+
+        def config(name: str) -> ApiConfig:
+            own = ca.issue_cert("client.example", common_name=name)
+            cert, key = own.cert_chain_pems[0].bytes(), own.private_key_pem.bytes()
+            return ApiConfig(place="t", server=url, ca=ca.cert_pem.bytes(), cert=cert, key=key)
+
+        client = RestClient(config("one"), timeout=DEADLINE)
+        assert await client.get("/now") == {"name": "one"}
+        slow = asyncio.create_task(client.get("/slow"))
+        await begun.wait()
+        await client.renew(config("two"))
+        assert await client.get("/now") == {"name": "two"}
+        release.set()
+        assert await slow == {"name": "one"}
+        assert await client.get("/now") == {"name": "two"}
+        await client.renew(config("three"))
+        assert await client.get("/now") == {"name": "three"}
+        # connections of those before are gone
+        while sum(not transport.is_closing() for transport in open_connections) > 1:
+            await asyncio.sleep(0)
+        await client.aclose()
+        await runner.cleanup()
+
+    async def within() -> None:
+        async with asyncio.timeout(DEADLINE):
+            await test()
+
+    asyncio.run(within())
+
+
 def test_nobody_there() -> None:
     async def test() -> None:
         client = RestClient(ApiConfig(place="t", server=f"http://127.0.0.1:{free_port()}"), timeout=5)

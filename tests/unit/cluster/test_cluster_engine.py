@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
+
+import pytest
 
 from netlab.cluster import plan
 from netlab.cluster.engine import Engine
@@ -46,3 +52,43 @@ def test_what_runs_is_not_started_again_because_another_python_asks(tmp_path: Pa
     assert [entry for entry in found if entry["name"] in others] == [e for e in started if e["name"] in others]
     # what is off begins with the command of who asks
     assert [entry["argv"][0] for entry in found if entry["name"] == "node1/init"] == ["python"]
+
+
+class Choosing(FakeMachine):
+    """meanwhile: what somebody else does while a port is chosen."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__("python")
+        self.meanwhile = meanwhile
+
+    def free_port(self, first: int, taken: Collection[int]) -> int:
+        self.meanwhile()
+        return next(port for port in range(first, first + 100) if port not in taken)
+
+
+def test_two_clusters_that_come_up_at_once_have_ports_of_their_own(tmp_path: Path) -> None:
+    """Who chooses is alone until the choice is written down: the other waits at the directory of all."""
+
+    def planned(name: str, meanwhile: Callable[[], object]) -> int:
+        engine = Engine(cast(Any, Choosing(meanwhile)), run_dir=tmp_path)
+        places = Places(tmp_path / name, Path("/disk"), Path("/images"))
+        return engine._planned(engine.journal(name), options(name, count=1), places).port
+
+    def held() -> None:
+        fd = os.open(tmp_path, os.O_RDONLY)
+        try:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(fd)
+
+    with ThreadPoolExecutor() as pool:
+        other: list[Future[int]] = []
+
+        def meanwhile() -> None:
+            held()
+            other.append(pool.submit(planned, "b", held))
+
+        assert planned("a", meanwhile) == 6443
+        assert other[0].result(60) == 6444
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}

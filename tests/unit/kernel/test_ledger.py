@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlab.base.errors import MachineError
+from netlab.kernel import ledger as ledgers
 from netlab.kernel.apply import DaemonKernel, Kernel
 from netlab.kernel.fake import FakeBackend
-from netlab.kernel.ledger import FileLedger, MemoryLedger, NotedLedger, read_claims
+from netlab.kernel.ledger import FileLedger, LastLedger, MemoryLedger, NotedLedger, read_claims
 from netlab.model import Chain, Dummy, Fdb, HostState, Item, Link, Neighbour, Route, Sysctl
 from netlab.model.claims import Claims
 
@@ -94,6 +96,28 @@ def test_a_ledger_that_cannot_be_written_stops_the_change(tmp_path: Path) -> Non
     with pytest.raises(MachineError):
         kernel.apply(NS, OWNER, state({1}))
     assert not backend.operations
+
+
+def test_a_note_for_which_there_is_no_room_leaves_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = FileLedger(tmp_path / "claims")
+    ledger.save(OWNER, Claims({NS: state({1})}))
+    with monkeypatch.context() as full:
+        full.setattr(ledgers.os, "write", lambda fd, line, write=os.write: write(fd, line[:10]))
+        with pytest.raises(MachineError, match="No space left on device"):
+            ledger.note(OWNER, NS, added=LEASES[2])
+    ledger.note(OWNER, NS, added=LEASES[3])
+    assert read_claims(tmp_path / "claims")[OWNER].states[NS] == state({1, 3})
+    assert ledger.load(OWNER).states[NS] == state({1, 3})
+
+
+def test_who_leaves_needs_no_room(tmp_path: Path) -> None:
+    """What it claimed stands there until the file goes."""
+    FileLedger(tmp_path / "claims").save(OWNER, Claims({NS: state({1})}))
+    content = (tmp_path / "claims").read_bytes()
+    ledger = LastLedger(tmp_path / "claims")
+    ledger.save(OWNER, Claims())
+    assert ledger.load(OWNER) == Claims()
+    assert (tmp_path / "claims").read_bytes() == content
 
 
 def test_a_transition_does_what_apply_would_and_only_that() -> None:
