@@ -34,17 +34,17 @@ from netlab.kernel.linux import LinuxBackend
 from netlab.model import Address, Bridge, HostState, Item, Link, Loopback, Route, Sysctl, Veth
 
 ROOT = Path(__file__).parents[2]
-#: seconds after which what is waited for has failed: far more than is allowed, for a machine that others use too, or
-#: for one that is emulated
-DEADLINE = 120.0 if "NETLAB_VM" in os.environ else 20.0
+#: seconds after which what is waited for has failed: far more than is allowed, for a machine that others use too
+DEADLINE = patience(60)
 LO = Link(name="lo", kind=Loopback())
 HEALTH = 8471
 #: several networks stand side by side
 _numbers = itertools.count()
 #: where a store is that is a server
 STORE = "10.168.0.254"
-#: seconds between two packets of a load, and seconds without an answer after which the missing ones are lost
-INTERVAL, SILENCE = 0.01, patience(1)
+#: seconds between two packets of a load, which is to leave the daemons the processor, emulated or not; and seconds
+#: without an answer after which the missing ones are lost
+INTERVAL, SILENCE = patience(0.01), patience(1)
 
 
 def until(condition: Callable[[], object], what: str = "") -> float:
@@ -271,7 +271,7 @@ class Network:
 
 
 class Load:
-    """UDP from container to container and back, a packet every 10 ms, from `with` to its end; then what was lost."""
+    """UDP from container to container and back, a packet every INTERVAL, from `with` to its end; then what was lost."""
 
     def __init__(self, network: Network, one: int, other: int) -> None:
         with netns.entered(network.name("c", other)):
