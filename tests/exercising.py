@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from patience import patience
+from patience import patience, rest
 
 from netlab.lab.checks import Context, run_all
 from netlab.lab.checkspec import Check
@@ -46,10 +46,12 @@ def exercises_of(name: str) -> list[Exercise]:
 
 def until(holds: Callable[[], object], what: str) -> None:
     """Wait for a condition. AssertionError when it takes longer than the tests' patience."""
-    end = time.monotonic() + PATIENCE
+    looked = time.monotonic()
+    end = looked + PATIENCE
     while not holds():
         assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.05)
+        time.sleep(rest(looked, 0.05))
+        looked = time.monotonic()
 
 
 def unmet(engine: Engine, lab: Lab) -> list[str]:

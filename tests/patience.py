@@ -1,5 +1,5 @@
 """How long a test waits for what has to come: as long as netlab itself does on this machine."""
 
-from netlab.base.patience import patience
+from netlab.base.patience import patience, rest
 
-__all__ = ["patience"]
+__all__ = ["patience", "rest"]

@@ -12,11 +12,12 @@ import os
 import selectors
 import socket
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
+
+from patience import patience
 
 from netlab.kernel import netns
 from netlab.kernel.apply import Kernel
@@ -42,8 +43,8 @@ TCP_PORTS, UDP_PORTS = (80, 81, 8080, 8081), (80, 8080, 8081, 8053, 8054)
 SCTP_PORTS = (80, 81)
 OUTSIDE = "203.0.113.9"
 GATEWAY = ip_address("169.254.1.1")
-#: seconds after which no answer is a packet dropped; SYNs are sent anew after one
-PATIENCE = 2.5
+#: seconds without any answer after which those that are missing are packets dropped; SYNs are sent anew after one
+PATIENCE = max(2.5, patience(0.5))
 
 
 def _has_sctp() -> bool:
@@ -211,9 +212,9 @@ class Net:
                 with contextlib.suppress(OSError):
                     sock.send(b"?")
             chosen.register(sock, selectors.EVENT_READ, at)
-        end = time.monotonic() + PATIENCE
-        while chosen.get_map() and time.monotonic() < end:
-            for key, _ in chosen.select(end - time.monotonic()):
+        # not all of them within a time: a slow machine is busy with the others' for longer than a packet takes
+        while chosen.get_map() and (ready := chosen.select(PATIENCE)):
+            for key, _ in ready:
                 sock = key.fileobj
                 try:
                     data = sock.recv(200)  # type: ignore[union-attr]

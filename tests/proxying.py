@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from patience import patience
+from patience import patience, rest
 
 from netlab.kernel import netns
 from netlab.kernel.ledger import MemoryLedger, read_claims
@@ -29,10 +29,12 @@ HEALTH = 10256
 
 def until(holds: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     """Look again and again, until it holds or the time is over."""
-    end = time.monotonic() + seconds
+    looked = time.monotonic()
+    end = looked + seconds
     while not holds():
         assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.01)
+        time.sleep(rest(looked, 0.01))
+        looked = time.monotonic()
 
 
 class Manifests:

@@ -8,10 +8,13 @@ their checks. `netlab vm run` says so to its guest where it emulates the process
 from __future__ import annotations
 
 import os
+import time
 
 from netlab.base.errors import InputError
 
 VARIABLE = "NETLAB_PATIENCE"
+#: of a wait, the part that is spent with looking whether it is over; and seconds between two looks at the most
+_SHARE, _LONGEST = 0.2, 1.0
 
 
 def factor() -> float:
@@ -29,3 +32,13 @@ def factor() -> float:
 def patience(seconds: float) -> float:
     """Seconds until a wait is given up here, from those that are plenty on most machines."""
     return seconds * factor()
+
+
+def rest(began: float, least: float) -> float:
+    """Seconds until the next look at what others have to get done: `least`, or more where looking takes long.
+
+    began: when the last look did, by the monotonic clock. Who looks all the time keeps those that it waits for from the
+    processor, which on an emulated one makes the wait twice as long.
+    """
+    took = time.monotonic() - began
+    return max(least, min(took / _SHARE - took, _LONGEST))

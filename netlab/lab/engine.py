@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError, Problem
-from netlab.base.patience import patience
+from netlab.base.patience import patience, rest
 from netlab.lab import running
 from netlab.lab.journal import RUN_DIR, Journal, JournalUnreadable, Record
 
@@ -394,7 +394,7 @@ class Engine:
         last: list[Any] = []
         since = started = time.monotonic()
         while sockets and time.monotonic() - started < patience(SETTLE_LIMIT):
-            now, standing = [], True
+            now, standing, looked = [], True, time.monotonic()
             for socket in sockets:
                 with contextlib.suppress(NetlabError):
                     told = self.machine.bgp(socket, {"verb": "summary"})
@@ -405,7 +405,7 @@ class Engine:
                 last, since = now, time.monotonic()
             elif time.monotonic() - since > (SETTLED_STANDING if standing else SETTLED_OTHERWISE):
                 return
-            time.sleep(_LOOK)
+            time.sleep(rest(looked, _LOOK))
 
     def differing(self, name: str, files: Mapping[str, str]) -> list[tuple[str, str]]:
         """Of these configurations, those that are not so: path, and what would have to change, as a unified diff."""

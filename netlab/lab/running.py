@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from netlab.base.errors import NetlabError
-from netlab.base.patience import patience
+from netlab.base.patience import patience, rest
 from netlab.lab.journal import Journal
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TABLE = "processes.json"
 #: seconds in which processes that tell have to be ready
 READY_LIMIT = 60.0
-#: seconds between two looks at whether they are
+#: seconds between two looks at whether they are, at least
 _LOOK = 0.01
 
 
@@ -55,6 +55,7 @@ def ready(
     limit = patience(limit)
     end = time.monotonic() + limit
     while waiting:
+        looked = time.monotonic()
         if progress:
             progress("waiting for processes", len(waiting))
         there = machine.processes(journal.dir)
@@ -69,7 +70,7 @@ def ready(
                 + "".join(f": {text}" for text in (reason, said) if text)
             )  # fmt: skip
         if waiting:
-            time.sleep(_LOOK)
+            time.sleep(rest(looked, _LOOK))
 
 
 def last_words(log: Path) -> str:

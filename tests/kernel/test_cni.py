@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import patience
 
 from netlab.daemons.cni import install
 from netlab.kernel import netns
@@ -63,7 +64,7 @@ class Node:
 
     def run(self, *argv: str, stdin: str | None = None, where: str = "", **env: str) -> Completed:
         more = {"NETLAB_CNI_ROOT": str(self.root), **env}
-        return run_in(where or self.name, argv, stdin=stdin, env=more, timeout=60)
+        return run_in(where or self.name, argv, stdin=stdin, env=more, timeout=patience(60))
 
     def netlab(self, verb: str, network: dict[str, Any], *args: str) -> Completed:
         """`netlab cni` on this node."""
@@ -150,7 +151,7 @@ def lan(node: Node, *more: dict[str, Any], version: str = "1.0.0", six: bool = T
 def serve(where: str, port: int) -> socket.socket:
     with netns.entered(where):
         server = socket.create_server(("", port))
-    server.settimeout(10)
+    server.settimeout(patience(10))
     return server
 
 
@@ -162,7 +163,7 @@ def peer_of(node: Node, where: str, to: tuple[str, int], server: socket.socket) 
     with netns.entered(where):
         client = socket.socket()
     with closing(client):
-        client.settimeout(10)
+        client.settimeout(patience(10))
         client.connect(to)
         assert client.recv(2) == b"ok"
     thread.join()

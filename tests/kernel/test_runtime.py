@@ -140,7 +140,7 @@ def test_stopping_is_asking_first(runtime: Runtime) -> None:
     run(runtime, "kind", shell("trap 'echo bye; exit 0' TERM; while :; do sleep 0.1; done"))
     log = run(runtime, "deaf", shell("trap '' TERM; while :; do sleep 0.1; done")).with_name("kind.log")
     runtime.run("kind", ["true"])
-    assert runtime.stop("kind", 10).exit_code == 0
+    assert runtime.stop("kind", patience(10)).exit_code == 0
     assert runtime.stop("deaf", 0.2).exit_code == 137
     assert "bye" in log.read_text()
     assert runtime.stop("deaf", 0.2).exit_code == 137
@@ -152,12 +152,12 @@ def test_another_process_adopts_what_it_finds(runtime: Runtime) -> None:
         "import sys; from pathlib import Path; from netlab.runtime.containers import Runtime\n"
         "from netlab.runtime.images.store import Store; from netlab.runtime.spec import Container\n"
         "r = Runtime(Path(sys.argv[1]), Store(Path(sys.argv[2])), cgroup=sys.argv[3])\n"
-        "for name, script in (('lives', 'sleep 60'), ('ends', 'sleep 0.3; exit 9')):\n"
+        "for name, script in (('lives', 'sleep 1000'), ('ends', 'sleep 0.3; exit 9')):\n"
         "    r.create(name, Container(image='busybox', command=('sh', '-c', script)), log=Path(sys.argv[1], name))\n"
         "    r.start(name)\n"
     )
     argv = [sys.executable, "-c", code, str(runtime.root), str(runtime.images.root), GROUP]
-    subprocess.run(argv, check=True, timeout=60)
+    subprocess.run(argv, check=True, timeout=patience(60))
     assert {s.id for s in runtime.all()} == {"lives", "ends"}
     assert runtime.wait("ends", 10).exit_code == 9
     before = runtime.status("lives")
@@ -315,7 +315,9 @@ def test_skopeo_reads_the_store_and_we_what_it_writes(images: Store, tmp_path: P
     source = f"oci:{images.root}:docker.io/library/busybox:latest"
     for kind in ("oci-archive", "docker-archive"):
         target = tmp_path / f"{kind}.tar"
-        subprocess.run(["skopeo", "copy", "-q", source, f"{kind}:{target}:busybox:copy"], check=True, timeout=60)
+        subprocess.run(
+            ["skopeo", "copy", "-q", source, f"{kind}:{target}:busybox:copy"], check=True, timeout=patience(60)
+        )
         [image] = archive.load(Store(tmp_path / kind), target, name="busybox:copy")
         assert image.diff_ids == images.get("busybox").diff_ids
         assert json.dumps(image.process) == json.dumps(images.get("busybox").process)
@@ -349,7 +351,7 @@ def test_pulling_from_a_registry(images: Store, tmp_path: Path) -> None:
 
         def pull(name: str) -> Completed:
             netlab = [sys.executable, "-m", "netlab.cli.main", "image", "pull", name, "--insecure", "--json"]
-            return run_in(space, [*netlab, "--root", str(tmp_path / "store")], timeout=60)
+            return run_in(space, [*netlab, "--root", str(tmp_path / "store")], timeout=patience(60))
 
         done = pull("127.0.0.1:5000/team/busybox:v1")
         assert done.returncode == 0, done

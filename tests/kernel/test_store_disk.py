@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from patience import patience
+
 SCRIPT = """
 import asyncio, os, sys
 from pathlib import Path
@@ -43,6 +45,6 @@ asyncio.run(main())
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path: Path) -> None:
     script = 'mount -t tmpfs -o size=2m tmpfs "$1" && exec "$2" -c "$3" "$1"'
     command = ["unshare", "--mount", "sh", "-c", script, "sh", str(tmp_path), sys.executable, SCRIPT]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patience(120))
     assert (done.stdout, done.stderr, done.returncode) == ("well\n", "", 0)
     assert list(tmp_path.iterdir()) == []

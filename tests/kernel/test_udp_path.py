@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import patience
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -32,7 +33,8 @@ pytestmark = [
 ]
 
 WAYS = {"fast": (True, True), "plain": (False, False), "fast to plain": (True, False), "plain to fast": (False, True)}
-SIZE = 50_000_000
+#: bytes of a bulk: an emulator, which is that much slower, gets that much less to do
+SIZE = int(50_000_000 / patience(1))
 IP_MTU_DISCOVER, IP_RECVERR, PMTUDISC_DONT = 10, 11, 0  # linux/in.h
 
 
@@ -42,7 +44,7 @@ def net(request: pytest.FixtureRequest) -> Iterator[Network]:
         yield made
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = patience(10)) -> None:
     """Wait for a condition, with a deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -61,7 +63,7 @@ def transfer(net: Network, source: str, sink: str, address: str, port: int, size
         def receive() -> None:
             got = hashlib.blake2b()
             with server.accept()[0] as connection:
-                connection.settimeout(30)
+                connection.settimeout(patience(30))
                 while data := connection.recv(1 << 20):
                     got.update(data)
             sums.append(got.hexdigest())
@@ -76,7 +78,7 @@ def transfer(net: Network, source: str, sink: str, address: str, port: int, size
             sent.update(data)
             client.sendall(data)
         client.shutdown(socket.SHUT_WR)
-        thread.join(60)
+        thread.join(patience(60))
         assert sums == [sent.hexdigest()]
 
 
@@ -116,7 +118,7 @@ def test_both_directions_at_once(net: Network) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(90)
+        thread.join(patience(90))
     assert errors == []
 
 

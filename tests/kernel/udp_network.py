@@ -23,6 +23,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_net
 from pathlib import Path
 from typing import Any
 
+from netlab.base.patience import patience
 from netlab.kernel import netns
 from netlab.kernel.apply import Kernel
 from netlab.kernel.ledger import MemoryLedger
@@ -125,10 +126,10 @@ class Network:
         if process.stdin:
             process.stdin.close()
         try:
-            return process.wait(10)
+            return process.wait(patience(10))
         except subprocess.TimeoutExpired:
             process.kill()
-            return process.wait(10)
+            return process.wait(patience(10))
         finally:
             if process.stdout:
                 process.stdout.close()
@@ -155,7 +156,7 @@ class Network:
     def socket(self, name: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
         with netns.entered(name):
             sock = socket.socket(socket.AF_INET, kind)
-        sock.settimeout(10)
+        sock.settimeout(patience(10))
         return sock
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import patience
 
 ROOT = Path(__file__).parents[2]
 NAME = f"door{os.getpid()}"
@@ -19,7 +20,9 @@ NAME = f"door{os.getpid()}"
 def netlab(*words: str, status: int = 0, stdin: str | None = None, cwd: Path | None = None) -> str:
     """Run the command; its output. The exit status must be the one expected."""
     argv = [sys.executable, "-m", "netlab.cli.main", *words]
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, cwd=cwd, timeout=120)
+    done = subprocess.run(
+        argv, input=stdin, capture_output=True, text=True, check=False, cwd=cwd, timeout=patience(120)
+    )
     assert done.returncode == status, (words, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
     assert "\x1b" not in done.stdout + done.stderr, "colour in a pipe"
     return done.stdout + done.stderr

@@ -37,6 +37,8 @@ def test_service(net: Net, name: str) -> None:
     judge((net, "ipvs"), HAND[name], config=CONFIG)
 
 
+# whom a scheduler takes is not a matter of where the pods are
+@pytest.mark.parametrize("net", ["routed"], indirect=True)
 @pytest.mark.parametrize("scheduler", ["rr", "lc", "wrr"])
 def test_S97_schedulers(net: Net, scheduler: str) -> None:
     judge((net, "ipvs"), HAND["S1_S7_S8_S9_cluster_ip"], config=replace(CONFIG, scheduler=scheduler))

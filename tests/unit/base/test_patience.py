@@ -2,8 +2,9 @@
 
 import pytest
 
+from netlab.base import patience as module
 from netlab.base.errors import InputError
-from netlab.base.patience import VARIABLE, patience
+from netlab.base.patience import VARIABLE, patience, rest
 from netlab.vm.run import environment
 
 
@@ -22,6 +23,17 @@ def test_what_is_no_number_is_told(given: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv(VARIABLE, given)
     with pytest.raises(InputError, match=f"{VARIABLE}={given}: expected a number from 1 to 100"):
         patience(1)
+
+
+@pytest.mark.parametrize(
+    ("took", "least", "expected"), [(0.0, 0.01, 0.01), (0.05, 0.01, 0.2), (3.0, 0.01, 1.0), (3.0, 2.0, 2.0)]
+)
+def test_who_looks_slowly_looks_seldom(
+    took: float, least: float, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fifth of the time is for looking, and a second the longest that an answer lies unseen for that."""
+    monkeypatch.setattr(module.time, "monotonic", lambda: 100 + took)
+    assert rest(100, least) == pytest.approx(expected)
 
 
 def test_a_guest_hears_of_it_where_it_is_emulated_unless_somebody_knows_better() -> None:
