@@ -299,6 +299,11 @@ def container(script: str = "exec sleep 1000", name: str = "c", **more: Any) -> 
     }
 
 
+def many(count: int) -> str:
+    """A script that wants so many processes, and says so if it does not get them. A shell that gets no more ends."""
+    return f"(for n in $(seq {count}); do sleep 1000 & done) 2>/dev/null || echo no more; exec sleep 1000"
+
+
 @contextlib.asynccontextmanager
 async def world(images: Path) -> AsyncIterator[World]:
     """Everything, and nothing of it afterwards."""

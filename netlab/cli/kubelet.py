@@ -48,6 +48,8 @@ from netlab.cli.apiserver import PATH
 @click.option("--cgroup-root", "cgroup", default="", show_default="/netlab.NODE", metavar="GROUP",
               help="The group of all that runs in pods.")  # fmt: skip
 @click.option("--max-pods", type=click.IntRange(1), default=110, show_default=True, metavar="N", help="On this node.")
+@click.option("--pod-max-pids", "pids", type=click.IntRange(1), metavar="N", show_default="no limit",
+              help="Processes and threads that a pod may have.")  # fmt: skip
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=10250, show_default=True, help="Of logs, exec and so on."
 )

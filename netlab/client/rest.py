@@ -20,6 +20,7 @@ import aiohttp
 import orjson
 
 from netlab.base.errors import NetlabError
+from netlab.base.patience import patience
 from netlab.client.kubeconfig import ApiConfig
 from netlab.client.transport import Unavailable, keep_alive, lines
 
@@ -111,13 +112,13 @@ REQUESTS = 32
 
 
 class RestClient:
-    """One client for one loop. timeout: seconds for a whole request; watch_timeout: the server's for one watch;
-    requests: how many may be under way at once, watches aside."""
+    """One client for one loop. timeout: seconds for a whole request, TIMEOUT with `netlab.base.patience` if not given;
+    watch_timeout: the server's for one watch; requests: how many may be under way at once, watches aside."""
 
-    def __init__(self, config: ApiConfig, *, timeout: float = TIMEOUT, watch_timeout: int = WATCH_TIMEOUT,
+    def __init__(self, config: ApiConfig, *, timeout: float | None = None, watch_timeout: int = WATCH_TIMEOUT,
                  user_agent: str = "netlab", requests: int = REQUESTS) -> None:  # fmt: skip
         self.config = config
-        self._timeout, self._watch_timeout = timeout, watch_timeout
+        self._timeout, self._watch_timeout = timeout or patience(TIMEOUT), watch_timeout
         self._tls = config.tls()
         self._agent = user_agent
         self._session: aiohttp.ClientSession | None = None

@@ -269,6 +269,7 @@ def policy_objects(policies: int, pods: int) -> list[dict[str, Any]]:
 @contextlib.contextmanager
 def _namespace(word: str) -> Iterator[str]:
     name = f"bench-rules-{os.getpid()}.{word}"
+    netns.prepare()
     os.close(netns.create(name))
     try:
         yield name

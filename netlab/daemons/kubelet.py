@@ -50,9 +50,9 @@ class Options:
     """kubeconfig: as whom to ask which API server; root: of volumes and records; runtime: of containers; images: the
     store; manifests: a directory of static pods; cni: one of network configurations; cni_root: below which plugins keep
     their state; ips: of the node, found if none; cgroup: below which all containers' groups are; cert, key, client_ca:
-    of the server that the API server asks at `port`, which there is with all three; eviction_hard: see
-    `evicting.thresholds`; lease: seconds that the node's Lease is good for; pull: whether images may be fetched;
-    health: where /healthz answers, None for nowhere."""
+    of the server that the API server asks at `port`, which there is with all three; pids: processes and threads that a
+    pod may have, None for no limit; eviction_hard: see `evicting.thresholds`; lease: seconds that the node's Lease is
+    good for; pull: whether images may be fetched; health: where /healthz answers, None for nowhere."""
 
     kubeconfig: Path
     node: str
@@ -70,6 +70,7 @@ class Options:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[Json] = ()
     max_pods: int = 110
+    pids: int | None = None
     port: int = 10250
     cert: Path | None = None
     key: Path | None = None
@@ -124,7 +125,7 @@ def kubelet_of(client: RestClient, options: Options) -> Kubelet:
 
     facts = NodeFacts(
         name=options.node, ips=options.ips, allocatable=machine.allocatable, memory=machine.memory, dns=options.dns,
-        domain=options.domain,
+        domain=options.domain, pids=options.pids,
     )  # fmt: skip
 
     def making(world: ApiWorld, tell: Tell) -> Making:

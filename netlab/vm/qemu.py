@@ -71,10 +71,11 @@ def command(answer: str, *, console: Path, sockets: Mapping[str, Path], stdin: P
         raise KernelError(f"virtme-run answered something unknown: {answer.strip()[-500:]!r}")
     words[words.index(silent)] = f"file,id=console,path={console}"
     words[words.index(theirs)] = "null,id=stdin"
-    # panics and errors, for the message in case that it does not boot; the last loglevel counts
+    # panics and errors, for the message in case that it does not boot; the last loglevel counts. no_timer_check: a
+    # kernel looks whether its timer ticks, in a moment in which a busy machine may not run it, and panics if not
     at = words.index("-append") + 1
     head, separator, init = words[at].partition(" init=")
-    words[at] = f"{head} loglevel=4{separator}{init}"
+    words[at] = f"{head} loglevel=4 no_timer_check{separator}{init}"
     words += ["-device", "virtio-serial-pci,id=netlab"]
     sources = {"in": "stdio,id=netlab-in,signal=off,mux=off"}
     sources |= {name: f"socket,id=netlab-{name},path={path}" for name, path in sockets.items()}

@@ -1,6 +1,10 @@
 """Who must reach whom, in clusters of each network and proxy.
 
-A few combinations run always; NETLAB_MATRIX=all runs all but those by IPVS, which few kernels have.
+A few combinations run always; NETLAB_MATRIX=all runs all but those by IPVS, which few kernels have. A VM has it, and takes
+some ten minutes for a cluster of one node where its processor is emulated, so that it is done by hand:
+
+    netlab vm run --memory 3G -- sh -c 'mkdir /run/disks && netlab cluster up ipvs --nodes 1 --proxy ipvs --disk /run/disks
+        --node-monitor-grace-period 3000 && netlab cluster check ipvs --within 300; netlab cluster down ipvs'
 """
 
 from __future__ import annotations

@@ -13,10 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodeworld import LACKING, MAPS, NODE, NODES, PODS, World, container, eventually, on_node, ready, state, waiting
+from nodeworld import (
+    LACKING,
+    MAPS,
+    NODE,
+    NODES,
+    PODS,
+    World,
+    container,
+    eventually,
+    many,
+    on_node,
+    ready,
+    state,
+    waiting,
+)
 from patience import patience
 
 from netlab.client.rest import STRATEGIC_MERGE_PATCH, Object
+from netlab.kernel import cgroups
 from netlab.kubelet import kubelet as kubelets
 from netlab.kubelet import logs
 from netlab.runtime.images import build
@@ -34,6 +49,21 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("images")
     build.build(Store(root), ["busybox", "k8s.gcr.io/pause", "hostnames"])
     return root
+
+
+def test_a_pod_has_no_more_processes_than_it_may(images: Path) -> None:
+    """With those that hold its namespaces, in all of its containers together."""
+
+    async def test(w: World) -> None:
+        w.network()
+        await w.start(pids=24)
+        pod = await w.make("many", container(many(48)), terminationGracePeriodSeconds=0)
+        pod = await w.when("many", ready)
+        await w.wrote(pod, "c", "no more\n")
+        group = f"{w.options.cgroup}/kubepods/besteffort/pod{pod['metadata']['uid']}"
+        assert 12 < cgroups.usage(group).pids <= 24
+
+    on_node(images, test)
 
 
 def test_a_pod_from_beginning_to_end(images: Path) -> None:

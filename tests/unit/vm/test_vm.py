@@ -138,7 +138,7 @@ def test_the_command_line() -> None:
     )
     assert words[:3] == ["sh", "-c", 'exec "$0" "$@" </r/in'] and words[3].endswith("qemu-system-x86_64")
     assert "file,id=console,path=/r/console" in words and "null,id=stdin" in words
-    assert "quiet loglevel=1 loglevel=4 init=/x/virtme-ng-init" in words
+    assert "quiet loglevel=1 loglevel=4 no_timer_check init=/x/virtme-ng-init" in words
     ports = [w for w in words if w.startswith("virtserialport")]
     assert [w.split("name=netlab.")[1].split(",")[0] for w in ports] == ["in", "out", "err", "ctl"]
     with pytest.raises(KernelError, match="something unknown"):
