@@ -97,11 +97,17 @@ def test_S104_who_is_connected_stays_connected(net: Net, tmp_path: Path) -> None
     def weights() -> dict[str, int]:
         return {str(d.address): d.weight for server in ipvs.read(where) for d in server.destinations}
 
+    def stands(wanted: dict[str, int], what: str) -> None:
+        try:
+            until(lambda: weights() == wanted, what)
+        except AssertionError as e:
+            raise AssertionError(f"{e}: there is {weights()}, and the proxy says {proxy.said()}") from None
+
     ips = {p["metadata"]["name"]: p["status"]["podIP"] for p in worlds.nine() if p["metadata"]["namespace"] == "x"}
     options = ("--mode", "ipvs", "--iptables", "nft", "--sync-period", "0.5")
     put("b")
     with taking(net.ns("x-b"), HELD) as listener, Proxy(where, "n1", manifests, tmp_path, *options) as proxy:
-        until(lambda: weights() == {ips["b"]: 1}, "the endpoint")
+        stands({ips["b"]: 1}, "the endpoint")
         with netns.entered(net.ns("x-a")):
             client = socket.create_connection((VIP, 80), timeout=PATIENCE)
         with client:
@@ -109,7 +115,7 @@ def test_S104_who_is_connected_stays_connected(net: Net, tmp_path: Path) -> None
             with server:
                 server.settimeout(PATIENCE)
                 put("c")
-                until(lambda: weights() == {ips["b"]: 0, ips["c"]: 1}, "the old one without new connections")
+                stands({ips["b"]: 0, ips["c"]: 1}, "the old one without new connections")
                 proxy.end(signal.SIGKILL)
                 proxy.start()
                 assert weights() == {ips["b"]: 0, ips["c"]: 1}
@@ -119,5 +125,5 @@ def test_S104_who_is_connected_stays_connected(net: Net, tmp_path: Path) -> None
                 assert client.recv(100) == b"yes"
             # a connection that is reset is forgotten after ten seconds, one that ends well after two minutes
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        until(lambda: weights() == {ips["c"]: 1}, "the end of the old one")
+        stands({ips["c"]: 1}, "the end of the old one")
         assert "mended" not in proxy.said()
