@@ -54,8 +54,6 @@ class Programme:
         self._config: ProxyConfig | None = None
         self._fronts: dict[Name, Frontends] = {}
         self._graceful = Graceful() if mode == "ipvs" else None
-        #: whether what a predecessor has left is known
-        self._adopted = False
         #: whether the kernel holds what was asked for last, as far as we know
         self._obeyed = False
 
@@ -140,9 +138,9 @@ class Programme:
             proxier.step()
             items.update((item.order, item) for item in proxier.items())
         if self._graceful is not None:
-            left = {} if self._adopted else {server.order: server for server in self.network.busy()}
+            # each time, not a predecessor's alone: what changed since the last step is in here, too
+            left = {server.order: server for server in self.network.busy()}
             items = {item.order: item for item in self._graceful.whole(items.values(), left)}
-            self._adopted = True
         self._obeyed = False
         ops = self.network.apply(HostState(tuple(items[order] for order in sorted(items))))
         self._obeyed = True

@@ -225,6 +225,17 @@ def test_S104_who_has_connections_gets_no_new_ones_and_goes_when_they_have_ended
     assert weights(kernel) == {"10.244.1.2": 1, "10.244.1.9": 1} and report.ops == 1 and not report.mended
 
 
+def test_S104_a_change_that_is_applied_with_all_else_is_as_patient(balancer: Programme, kernel: Kernel) -> None:
+    """On a slow machine every sync may be a full one."""
+    balancer.sync(dict([served("a", "10.244.1.2", "10.244.1.3")]), full=True)
+    kernel.talking = {"10.244.1.3"}
+    balancer.sync(dict([served("a", "10.244.1.2")]), full=True)
+    assert weights(kernel) == {"10.244.1.2": 1, "10.244.1.3": 0}
+    kernel.talking = set()
+    balancer.sync({}, full=True)
+    assert weights(kernel) == {"10.244.1.2": 1}
+
+
 def test_S104_who_returns_is_chosen_again(balancer: Programme, kernel: Kernel) -> None:
     name, both = served("a", "10.244.1.2", "10.244.1.3")
     kernel.talking = {"10.244.1.3"}
