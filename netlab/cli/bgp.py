@@ -10,6 +10,7 @@ import click
 
 from netlab.base.errors import InputError
 from netlab.cli import output
+from netlab.lab.journal import CLUSTER
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 RUN = Path("/run/netlab")
@@ -19,7 +20,7 @@ def where(command: Command) -> Command:
     """Give a verb the options that find the daemon."""
     for option in (
         click.option("--node", metavar="NODE", help="The bgpd of that node of --lab."),
-        click.option("--lab", metavar="LAB", help="A lab that runs bgpd on its nodes."),
+        click.option("--lab", metavar="LAB", help="A lab that runs bgpd on its nodes, or a cluster with Calico."),
         click.option("--socket", type=click.Path(path_type=Path), help="The control socket of the daemon."),
     ):
         command = option(command)
@@ -32,6 +33,8 @@ def find(socket: Path | None, lab: str | None, node: str | None) -> Path:
         return socket
     if lab is None and node is not None:
         raise InputError("--node needs --lab", hint="netlab bgp summary --lab LAB --node NODE")
+    if lab is not None and node is not None and (RUN / lab / CLUSTER).exists():
+        return _in_cluster(lab, node)
     folder = RUN / lab / "bgp" if lab else RUN / "bgp"
     if node is not None:
         return folder / f"{node}.sock"
@@ -44,6 +47,16 @@ def find(socket: Path | None, lab: str | None, node: str | None) -> Path:
         f"there are {len(found)} bgpd in {folder}" if found else f"no bgpd runs in {folder}",
         hint=f"say which: {option} one of {names}" if found else "start one: netlab bgpd --config FILE",
     )
+
+
+def _in_cluster(name: str, node: str) -> Path:
+    """The socket in a cluster's node. InputError if the node is off."""
+    from netlab.cli.lab.common import on_clusters
+
+    found = on_clusters().cluster(name).bgp(node)
+    if found is None:
+        raise InputError(f"cluster {name} has no node {node!r} that is on", hint=f"netlab cluster status {name}")
+    return found
 
 
 def ask(socket: Path | None, lab: str | None, node: str | None, **request: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import orjson
 
 from netlab.api import times
-from netlab.base.clusters import CONTROL_PLANE, SWITCH
+from netlab.base.clusters import CONTROL_PLANE
 from netlab.base.errors import ConflictError, InputError, MachineError, NetlabError
 from netlab.base.lockedfiles import locked, put
 from netlab.base.patience import patience
@@ -90,7 +90,7 @@ class Engine:
             return None
         data = orjson.loads((journal.dir / CLUSTER).read_bytes())
         places = Places(journal.dir, Path(data["disk"]), Path(data["images"]), self.machine.code())
-        return plans.plan(Options(**data["options"]), places, port=data["port"])
+        return plans.plan(Options.of_json(data["options"]), places, port=data["port"])
 
     @staticmethod
     def _remember(journal: Journal, cluster: Cluster) -> None:
@@ -154,7 +154,7 @@ class Engine:
     def _make(self, journal: Journal, cluster: Cluster, on: Collection[str], watch: _Watch, *, fresh: bool) -> None:
         """The cluster with these nodes on: network, files, processes."""
         if fresh:
-            taken = sorted({f"{cluster.name}.{SWITCH}", *(n.netns for n in cluster.nodes)} & self.machine.namespaces())
+            taken = sorted(set(cluster.topology.namespaces) & self.machine.namespaces())
             if taken:
                 raise ConflictError(
                     f"namespace {taken[0]} exists already and is not of a cluster that netlab knows",
@@ -221,6 +221,10 @@ class Engine:
         """What is to run with these nodes on. What runs already stays as it was started: who asks now may be another
         Python, with commands of its own, and a node that nobody has named is not to lose its power for that."""
         wanted = plans.table(cluster, list(on), netlab=self.machine.netlab(), boot=self.machine.boot())
+        for name, machine in cluster.options.outside.items():
+            if machine.serve:
+                netns, argv = cluster.topology.netns(name), self.machine.web_server(name, machine.serve)
+                wanted.append({"name": f"{name}/web", "netns": netns, "argv": argv})
         runs = {name for name, p in self.machine.processes(journal.dir).items() if p["state"] == "running"}
         file = journal.dir / running.TABLE
         started = orjson.loads(file.read_bytes())["processes"] if runs else []

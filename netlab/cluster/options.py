@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from netlab.base.clusters import (
@@ -18,16 +19,26 @@ from netlab.base.clusters import (
     ProxyMode,
     StoreKind,
     node_name,
+    outside_problem,
 )
 from netlab.base.errors import InputError, Problem
 from netlab.base.names import label_problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """A machine beyond the wire between the nodes, which is none of them. serve: (port, protocol) of a small web
+    server that runs there."""
+
+    address: str
+    serve: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """nodes: by name, the number from which its addresses follow; 0 is the control plane. It keeps its number as long
     as it is there, whoever else comes and goes. node_monitor_grace_period: seconds that a node may be silent before its
-    pods are given up."""
+    pods are given up. outside: machines by name, those of a lab."""
 
     name: str
     nodes: dict[str, int] = field(default_factory=dict)
@@ -36,6 +47,16 @@ class Options:
     store: StoreKind = "sqlite"
     ipv6: bool = False
     node_monitor_grace_period: int = NODE_GRACE
+    outside: dict[str, Outside] = field(default_factory=dict)
+
+    @classmethod
+    def of_json(cls, data: Mapping[str, Any]) -> Options:
+        """What the journal has kept."""
+        outside = {
+            name: Outside(address=machine["address"], serve=tuple((port, what) for port, what in machine["serve"]))
+            for name, machine in data.get("outside", {}).items()
+        }
+        return cls(**{**data, "outside": outside})
 
     def as_json(self) -> dict[str, Any]:
         """What the journal keeps."""
@@ -60,6 +81,8 @@ def options(name: str, *, count: int = 3, **given: Any) -> Options:
     if given.get("ipv6") and given.get("network") == "flannel-udp":
         hint = "flannel-vxlan, flannel-host-gw and calico carry both families"
         problems.append(Problem("--ipv6", "flannel-udp carries IPv4 only", hint))
+    outside = given.get("outside", ())
+    problems += [Problem(f"outside {each}", wrong) for each in outside if (wrong := outside_problem(each))]
     if problems:
         raise InputError(problems)
     return Options(name=name, nodes={node_name(i): i for i in range(count)}, **given)
@@ -91,4 +114,4 @@ def check_node(asked: Options, node: str) -> None:
 
 
 def _changed(asked: Options, nodes: dict[str, int]) -> Options:
-    return Options(**{**asdict(asked), "nodes": dict(sorted(nodes.items(), key=lambda pair: pair[1]))})
+    return replace(asked, nodes=dict(sorted(nodes.items(), key=lambda pair: pair[1])))

@@ -4,13 +4,14 @@ the same cluster.
     <cluster>.lan            the switch, 10.168.0.1: the world outside of the nodes
     <cluster>.control-plane  10.168.0.2   API server, controllers, scheduler, and an agent
     <cluster>.node1 …        10.168.0.3 … an agent: kubelet, proxy, policies, the pod network
+    <cluster>.NAME           a machine outside, of a lab: on a cable of its own to the switch, which is its router
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_interface
+from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from netlab.base.addresses import Address, Interface, Network
 from netlab.base.clusters import CONTROL_PLANE, SWITCH
 from netlab.base.names import DEVICE_NAME_MAX
 from netlab.cluster import networks
-from netlab.cluster.options import Options
+from netlab.cluster.options import Options, Outside
 from netlab.compile.machines import compile_lab
 from netlab.compile.topology import Device, Place, StaticRoute, Topology
 from netlab.model import Bridge, HostState
@@ -194,11 +195,32 @@ def _topology(asked: Options, nodes: Sequence[Node]) -> Topology:
         Device(name=_port(node), kind=None, peer=(node.name, "eth0"), master=SWITCH, why=f"{why}: {node.name}'s port")
         for node in nodes
     ]
-    switch = Place(name=SWITCH, role="network", devices=(bridge, *ports), why=f"{why}: the wire between the nodes")
+    outside = asked.outside.items()
+    cables = [Device(name=n, kind=None, peer=(n, "eth0"), why=f"{why}: {n}'s cable") for n, _ in outside]
+    switch = Place(
+        name=SWITCH, role="network", why=f"{why}: the wire between the nodes",
+        devices=(bridge, *ports, *cables),
+        routes=tuple(StaticRoute(to=ip_network(m.address), dev=n, why=f"{why}: {n} is outside") for n, m in outside),
+        sysctls=(("net/ipv4/ip_forward", "1", f"{why}: the way to what is outside"),) if outside else (),
+    )  # fmt: skip
     return Topology(
         name=asked.name, title=why, source=why,
-        places=(switch, *(_place(asked, node, gateways, why) for node in nodes)),
+        places=(
+            switch, *(_place(asked, node, gateways, why) for node in nodes),
+            *(_outside(name, machine, f"{why}: {name}, outside") for name, machine in outside),
+        ),
     )  # fmt: skip
+
+
+def _outside(name: str, machine: Outside, why: str) -> Place:
+    """A machine whose only neighbour is the switch, whatever network its address is of."""
+    eth0 = Device(name="eth0", kind=None, peer=(SWITCH, name), addresses=(ip_interface(machine.address),), why=why)
+    router = LAN[1]
+    routes = (
+        StaticRoute(to=ip_network(router), dev="eth0", why=why),
+        StaticRoute(to=IPv4Network("0.0.0.0/0"), via=router, dev="eth0", why=why),
+    )
+    return Place(name=name, role="node", devices=(eth0,), routes=routes, why=why)
 
 
 def _port(node: Node) -> str:

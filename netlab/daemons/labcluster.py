@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from netlab.base.addresses import Address
@@ -26,6 +28,8 @@ Json = dict[str, Any]
 ANSWER = 10.0
 #: in a node: what each pod has of its own
 _KUBELET = "/var/lib/kubelet"
+#: where the BGP speaker of a node answers
+_BGP = "/run/netlab/bgp"
 #: in /etc of its containers, and in its directory
 _FILES = {"resolv.conf": "resolv.conf", "hosts": "etc-hosts"}
 
@@ -90,12 +94,19 @@ class LabCluster:
 
     # -- this machine
 
+    def bgp(self, node: str) -> Path | None:
+        pid = self._init(self.cluster.node(node)) if node in self.cluster.options.nodes else None
+        # a socket in the node's own /run, which is seen through its first process
+        return Path(f"/proc/{pid}/root{_BGP}/{node}.sock") if pid is not None else None
+
     def netns(self, node: str) -> str:
         return f"{self.cluster.name}.{node}"
 
     def addresses(self, node: str) -> list[Address]:
         if node == SWITCH:
             return [network[1] for network in plan.families(self.cluster.options)]
+        if node in self.cluster.options.outside:
+            return [ip_address(self.cluster.options.outside[node].address)]
         return list(self.cluster.node(node).ips)
 
     def spot(self, pod: Mapping[str, Any]) -> Spot | None:

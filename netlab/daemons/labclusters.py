@@ -22,7 +22,7 @@ from netlab.base.errors import ConflictError, InputError, NetlabError, Problem
 from netlab.base.manifests import Manifest
 from netlab.cluster.engine import DISKS, IMAGES, Engine, NodeStatus
 from netlab.cluster.machine import Machine, Progress
-from netlab.cluster.options import Options, check_node, options
+from netlab.cluster.options import Options, Outside, check_node, options
 from netlab.cluster.plan import Places, plan
 from netlab.compile.topology import Device, Place, Topology
 from netlab.daemons import labobjects
@@ -31,6 +31,7 @@ from netlab.lab.checks.clusters import ClusterContext, Name
 from netlab.lab.journal import LAB, RUN_DIR, Record, on_cluster
 from netlab.lab.labfile import Lab, followed
 from netlab.lab.machine import Spot
+from netlab.lab.schema import ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,11 @@ def asked_for(lab: Lab) -> Options:
     """The cluster that a lab asks for. InputError."""
     spec = lab.file.cluster
     assert spec is not None, "somebody looked at the file"
-    return options(lab.name, count=spec.nodes, **spec.model_dump(exclude={"nodes"}))
+    outside = {
+        name: Outside(address=str(m.address), serve=tuple((port, what) for _, port, what in map(ports, m.serve)))
+        for name, m in spec.outside.items()
+    }
+    return options(lab.name, count=spec.nodes, outside=outside, **spec.model_dump(exclude={"nodes", "outside"}))
 
 
 def objects_of(lab: Lab) -> list[Manifest]:
@@ -187,8 +192,8 @@ class ClusterLabs:
         said = {**env, "NETLAB_LAB": name, "NETLAB_NODE": place}
         if Name.parse(place) is None:
             cluster = self.engine.cluster(name)
-            if place == SWITCH:
-                self.machine.become(f"{name}.{SWITCH}", argv, said)
+            if place in (SWITCH, *cluster.options.outside):
+                self.machine.become(cluster.topology.netns(place), argv, said)
             check_node(cluster.options, place)
             os.environ.update(said)
             self.engine.enter(name, place, list(argv))
@@ -206,11 +211,12 @@ class ClusterLabs:
         return spots[0]
 
     def with_pods(self, name: str) -> Record:
-        """The record of a cluster, with its pods and the switch among the places. Needed to listen there."""
+        """The record of a cluster, with its pods and what is outside among the places. Needed to listen there."""
         record = self.engine.journal(name).read(names_only=True)
         assert record is not None, "it is remembered"
         cluster = self.cluster(name)
-        places = {SWITCH: cluster.netns(SWITCH), **record.places}
+        others = (SWITCH, *cluster.cluster.options.outside)
+        places = {**{place: cluster.netns(place) for place in others}, **record.places}
         there = self.machine.namespaces()
         places = {place: netns for place, netns in places.items() if netns in there}
         for pod in self.pods(name):

@@ -14,6 +14,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import orjson
+
 from netlab.base import manifests
 from netlab.base.errors import ConflictError, NetlabError
 from netlab.base.manifests import Manifest
@@ -157,7 +159,21 @@ class ClusterExercises(Exercises):
         asyncio.run(within())
 
     def _do(self, place: str, argv: list[str], *, check: bool = False) -> None:
-        commands.run_in(self._looked(place).netns(place), argv, check=check)
+        """A command as typed on a node, which has files of its own; elsewhere, in the network of the place."""
+        context, words = self._typed(place, argv)
+        netns = context.netns(place)
+        if place in self.labs.engine.cluster(self.name).options.nodes:
+            netlab = self.labs.machine.netlab()
+            commands.run_in(
+                None, [*netlab, "cluster", "exec", "--cluster", self.name, place, "--", *words], check=check
+            )
+        else:
+            commands.run_in(netns, words, check=check)
+
+    def _typed(self, place: str, argv: list[str]) -> tuple[ClusterContext, list[str]]:
+        """A command with the addresses of pods where it names them."""
+        context = self._looked(orjson.dumps([place, *argv]).decode())
+        return context, [context.text(word) for word in argv]
 
     def _looked(self, words: str) -> ClusterContext:
         """The context, having seen what the names in it stand for."""
@@ -177,7 +193,7 @@ class ClusterExercises(Exercises):
             case Power():
                 return [f"netlab cluster node start {what.node} --cluster {self.name}"]
             case RunCommand():
-                return [f"netlab lab exec {self.name} {what.on} {shlex.join(what.undo)}"]
+                return [f"netlab lab exec {self.name} {what.on} {shlex.join(self._typed(what.on, what.undo)[1])}"]
             case ManifestEdit():
                 pods = any(one.data["kind"] == "Pod" for one in self._edited(what))
                 return self._again(f"{MANIFESTS}/{what.file}", whole=pods)

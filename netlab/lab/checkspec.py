@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from netlab.lab.schema import Device, Family, IpAddress, IpNetwork, Label, Mac, Strict, Text, Whither, Whom
+from netlab.lab.schema import Device, Family, IpAddress, Label, Mac, Strict, Text, Whither, Whom
 
 Port = int
 
@@ -79,7 +79,10 @@ class RouteCheck(Strict):
     """A route as it is in a node."""
 
     on: str
-    to: Whither = Field(description="a network; podcidr/NODE for that of a node's pods in a cluster")
+    to: Whither = Field(
+        description="a network; in a cluster podcidr/NODE for that of a node's pods, pod/NAMESPACE/NAME for a pod's "
+        "address, pod/NAMESPACE/NAME/26 for the block of that length that it is in"
+    )
     via: Whom | None = None
     dev: Device | None = None
     table: int = 254
@@ -158,7 +161,7 @@ class BgpCheck(Strict):
     on: str
     peer: IpAddress | None = None
     state: Literal["idle", "connect", "active", "opensent", "openconfirm", "established"] = "established"
-    prefix: IpNetwork | None = None
+    prefix: Whither | None = None
     best: BgpBest | None = None
     absent: bool = Field(False, description="it has no path to the prefix that it could use")
 

@@ -134,11 +134,14 @@ class Cluster(Protocol):
     def spot(self, pod: Mapping[str, Any]) -> Spot | None:
         """Where a pod is; None if it has no network yet or any more."""
 
+    def bgp(self, node: str) -> Path | None:
+        """The control socket of a node's BGP speaker, if it had one; None if the node is off or no node."""
+
     def netns(self, node: str) -> str:
-        """The namespace of a node, or of the switch."""
+        """The namespace of a node, of the switch, or of a machine outside."""
 
     def addresses(self, node: str) -> list[Address]:
-        """The addresses of a node, or of the switch."""
+        """The addresses of a node, of the switch, or of a machine outside."""
 
     def kubectl(self, words: Sequence[str], *, timeout: float) -> tuple[int, str]:
         """Run the person's kubectl: its status, and all that it printed. MachineError if there is none."""

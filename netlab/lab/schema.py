@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -48,6 +48,13 @@ def _address(value: Any) -> Any:
         raise ValueError(f"{value!r} is not an IPv4 or IPv6 address") from None
 
 
+def _ipv4(value: Any) -> Any:
+    try:
+        return IPv4Address(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not an IPv4 address") from None
+
+
 def _interface(value: Any) -> Any:
     text = str(value)
     try:
@@ -71,7 +78,7 @@ def _address_or_place(value: Any) -> Any:
 
 def _network_or_place(value: Any) -> Any:
     text = str(value)
-    return text if text.startswith("podcidr/") else _network(value)
+    return text if text.startswith(("podcidr/", "pod/")) else _network(value)
 
 
 def _network(value: Any) -> Any:
@@ -94,6 +101,7 @@ def _text(value: Any) -> Any:
 Device = Annotated[str, AfterValidator(_device)]
 Label = Annotated[str, AfterValidator(_label)]
 IpAddress = Annotated[Any, BeforeValidator(_address), _TEXT]
+Ipv4Address = Annotated[Any, BeforeValidator(_ipv4), _TEXT]
 Whom = Annotated[Any, BeforeValidator(_address_or_place), _TEXT]
 Whither = Annotated[Any, BeforeValidator(_network_or_place), _TEXT]
 IpInterface = Annotated[Any, BeforeValidator(_interface), _TEXT]
@@ -432,6 +440,13 @@ class Policyd(Agent):
     bridged: bool = Field(False, description="pods hang on a bridge, whose packets have to pass iptables")
 
 
+class Outside(Strict):
+    """A machine that is none of a cluster's: beyond the wire between the nodes, with an address of any network."""
+
+    address: Ipv4Address
+    serve: list[str] = Field(default_factory=list, description="ports of a small web server: 80, 53/udp")
+
+
 class Cluster(Strict):
     """The lab runs on a Kubernetes cluster of its name; what it is made of is as `netlab cluster up` has it."""
 
@@ -443,6 +458,7 @@ class Cluster(Strict):
     node_monitor_grace_period: int = Field(
         NODE_GRACE, ge=NODE_GRACE_MIN, description="seconds that a node may be silent before its pods are given up"
     )
+    outside: dict[Label, Outside] = Field(default_factory=dict, description="machines that are none of its nodes")
 
 
 class Agents(Strict):

@@ -27,10 +27,13 @@ pytestmark = [
         reason="needs runc, conmon and kubectl: apt-get install runc conmon kubernetes-client",
     ),
 ]
-NAMES = ["cluster-first", "pod-anatomy", "deployment-rolling", "service-hostnames", "node-failure"]
+NAMES = [
+    "cluster-first", "pod-anatomy", "deployment-rolling", "service-hostnames", "node-failure", "network-policy-cluster",
+    "calico-cluster",
+]  # fmt: skip
 PATIENCE = patience(120)  # seconds until a command is given up
 
-#: what a learner types, by exercise; in the lab's folder
+#: what a learner types, by exercise; in the lab's folder. {lab} stands for its name
 CURES = {
     "nobody-home": """kubectl patch service httpd-svc -p '{"spec":{"selector":{"run":"httpd"}}}'""",
     "wrong-door": """kubectl patch service httpd-svc --type=json -p '[{"op":"replace","path":"/spec/ports/0/targetPort","value":80}]'""",
@@ -50,6 +53,16 @@ CURES = {
     "two-faces": """kubectl patch svc sticky -p '{"spec": {"sessionAffinity": "ClientIP"}}'""",
     "outside": """kubectl patch svc my-nginx -p '{"spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}}'""",
     "shunned": "kubectl taint node node2 maintenance-",
+    "everybody-else": "kubectl apply -f manifests/2-test-network-policy.yaml",
+    "who-blocks": "kubectl delete networkpolicy audit",
+    "wrong-namespace": "kubectl delete networkpolicy default-deny && kubectl apply -f manifests/3-shop.yaml",
+    "no-names": """kubectl patch networkpolicy only-db --type=json -p '[{"op": "add", "path": "/spec/egress/-", "value": {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}}]'""",
+    "three-tiers": "kubectl apply -f manifests/3-shop.yaml",
+    "lost-route": "netlab cluster exec --cluster {lab} node2 -- "
+    "ip route add $(kubectl get pod web-2 -o jsonpath={.status.podIP}) dev cali9fb0db7f13e",
+    "proxy-arp": "netlab cluster exec --cluster {lab} node1 -- sysctl -w net.ipv4.conf.calia7a3e029a7b.proxy_arp=1",
+    "no-mesh": "netlab cluster exec --cluster {lab} node2 -- rm /etc/calico/objects/default.json",
+    "whose-address": """kubectl patch networkpolicy web --type=json -p '[{"op": "replace", "path": "/spec/ingress/0/from", "value": [{"podSelector": {"matchLabels": {"app": "client"}}}]}]'""",
     "no-such-secret": "kubectl create secret generic password --from-literal=password.txt=c1oudc0w",
 }
 MENDED = [(lab, e.id) for lab in NAMES for e in exercises_of(lab) if not e.captures]
@@ -58,7 +71,7 @@ MENDED = [(lab, e.id) for lab in NAMES for e in exercises_of(lab) if not e.captu
 def typed(lab: Lab, line: str) -> str:
     """Type a command as a person with the lab's kubeconfig does, in the lab's folder."""
     environ = {**os.environ, **environment(Path("/run/netlab") / lab.name)}
-    line = line.replace("netlab ", f"{shlex.quote(sys.executable)} -m netlab.cli.main ")
+    line = line.replace("{lab}", lab.name).replace("netlab ", f"{shlex.quote(sys.executable)} -m netlab.cli.main ")
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line], cwd=lab.folder, env=environ, capture_output=True, text=True,
         timeout=PATIENCE, check=False,
@@ -146,6 +159,7 @@ def device_of(lab: Lab, node: str, device: str) -> str:
     [
         ("cluster-first", "who-asks", [("control-plane", "flannel.1"), "80", ("control-plane", "flannel.1")]),
         ("pod-anatomy", "the-prober", [("node1", "cni0"), "64"]),
+        ("calico-cluster", "two-routers", ["ee:ee:ee:ee:ee:ee", "62"]),
     ],
 )
 def test_questions(

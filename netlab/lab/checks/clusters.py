@@ -7,6 +7,7 @@ pod/NAMESPACE/LABEL=VALUE       pods with a label: the first that runs where one
 node-of/NAMESPACE/…             the node that a pod (or the pods) is on
 service/NAMESPACE/NAME          a Service's cluster addresses: it can be asked, and cannot ask
 podcidr/NODE                    the network of a node's pods, where a network is meant
+pod/NAMESPACE/NAME/LENGTH       there, too: the network of that prefix length that a pod's address is in
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from netlab.base.addresses import Address
@@ -32,6 +34,7 @@ FRESH = 0.1
 VETH = "veth"
 _NAMED = re.compile(r"\b(?:pod|service|node-of|podcidr)/")
 _PLACE = re.compile(r"^(pod|service|node-of)/([-a-z0-9]+)/(\S+)$")
+_AROUND = re.compile(r"^(pod/[^/]+/[^/]+)(?:/([0-9]+))?$")
 _IN_TEXT = re.compile(r"\{((?:pod|service|node-of|podcidr)/[^{}\s]+|control-plane|node[0-9]+|lan)\}")
 
 
@@ -133,6 +136,9 @@ class ClusterContext(Context):
 
     # -- Context
 
+    def bgp(self, node: str) -> Path | None:
+        return self.api.bgp(node)
+
     def is_place(self, text: str) -> bool:
         name = Name.parse(text)
         return name.sort != "service" if name else text in self.topology.by_name
@@ -198,6 +204,9 @@ class ClusterContext(Context):
     def network(self, whither: Any) -> Any:
         if not isinstance(whither, str):
             return whither
+        if found := _AROUND.match(whither):
+            address = self.address(found[1])
+            return ip_network((address, int(found[2] or address.max_prefixlen)), strict=False)
         node = whither.partition("/")[2]
         spec = self.seen.nodes.get(node, {}).get("spec") or {}
         if not spec.get("podCIDR"):

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from netlab.base.addresses import Address
@@ -101,6 +102,13 @@ class Context:
         """The content of a place's resolv.conf, if it has one of its own."""
         path = f"files/{place}/resolv.conf"
         return next((file.content for file in self.topology.files if file.path == path), None)
+
+    def bgp(self, node: str) -> Path | None:
+        """The control socket of a node's BGP speaker; None if it runs none of this lab."""
+        for entry in self.record.processes:
+            if entry.get("control") and entry["name"].partition("/")[0] == node:
+                return Path(entry["control"])
+        return None
 
     def address(self, whom: Address | str, version: int = 4) -> Address:
         """An address: that very one, or a place's. CannotProbe."""

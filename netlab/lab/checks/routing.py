@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from netlab.base.errors import InputError, MachineError
@@ -12,12 +11,9 @@ from netlab.lab.checkspec import BgpBest, BgpCheck
 
 def bgp(spec: BgpCheck, context: Context) -> str:
     """The state of a session, or the winning path to a prefix."""
-    entry = next(
-        (e for e in context.record.processes if e.get("control") and e["name"].partition("/")[0] == spec.on), None
-    )
-    if entry is None:
+    socket = context.bgp(spec.on)
+    if socket is None:
         raise CannotProbe(f"{spec.on} runs no bgpd of this lab")
-    socket = Path(entry["control"])
 
     def ask(**request: Any) -> Any:
         try:
@@ -31,8 +27,9 @@ def bgp(spec: BgpCheck, context: Context) -> str:
         except InputError as e:
             raise NotYet(f"{spec.on}: {e.message}") from e
         return _session(spec, found)
-    rows = [row for row in ask(verb="rib", prefix=str(spec.prefix)) if row["prefix"] == str(spec.prefix)]
-    return _prefix(spec, rows[0] if rows else None)
+    prefix = str(context.network(spec.prefix))
+    rows = [row for row in ask(verb="rib", prefix=prefix) if row["prefix"] == prefix]
+    return _prefix(spec, prefix, rows[0] if rows else None)
 
 
 def _session(spec: BgpCheck, found: dict[str, Any]) -> str:
@@ -43,8 +40,8 @@ def _session(spec: BgpCheck, found: dict[str, Any]) -> str:
     return f"{spec.on} and {spec.peer}: {state}"
 
 
-def _prefix(spec: BgpCheck, row: dict[str, Any] | None) -> str:
-    where = f"{spec.on} {spec.prefix}"
+def _prefix(spec: BgpCheck, prefix: str, row: dict[str, Any] | None) -> str:
+    where = f"{spec.on} {prefix}"
     if row is None or not row["best"]:
         why = f" ({row['paths'][0]['next_hop_state']})" if row and row["paths"] else ""
         if spec.absent:

@@ -203,7 +203,10 @@ class Power(Strict):
 
 
 class RunCommand(Edit):
-    """On a cluster: a command in the network of a place, and the one that takes it back."""
+    """On a cluster: a command on a node, or in the network of another place, and the one that takes it back.
+
+    In both, {pod/NAMESPACE/NAME} is that pod's address.
+    """
 
     command: list[Text] = Field(min_length=1)
     undo: list[Text] = Field(min_length=1)

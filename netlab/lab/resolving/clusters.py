@@ -32,15 +32,32 @@ def cluster(desk: Desk, spec: schema.Cluster, folder: Path) -> Topology:
     if spec.ipv6 and spec.network == "flannel-udp":
         hint = "flannel-vxlan, flannel-host-gw and calico carry both families"
         desk.problem(("cluster", "ipv6"), "flannel-udp carries IPv4 only", hint)
+    _outside(desk, spec)
     read(desk, folder)
     if desk.problems:
         raise InputError(sorted(set(desk.problems), key=by_line))
     why = desk.why("cluster")
+    outside = (Place(name=name, role="node", why=desk.why("cluster", "outside", name)) for name in spec.outside)
     switch = Place(name=clusters.SWITCH, role="network", why=why)
     nodes = (Place(name=clusters.node_name(number), role="node", why=why) for number in range(spec.nodes))
     return Topology(
-        name=lab.name, title=lab.title, places=(switch, *nodes), files=tuple(desk.files), source=desk.document.name
+        name=lab.name,
+        title=lab.title,
+        places=(switch, *nodes, *outside),
+        files=tuple(desk.files),
+        source=desk.document.name,
     )
+
+
+def _outside(desk: Desk, spec: schema.Cluster) -> None:
+    for name, machine in spec.outside.items():
+        wrong = clusters.outside_problem(name)
+        if wrong:
+            desk.problem(("cluster", "outside", name), wrong, "choose another name")
+        for i, text in enumerate(machine.serve):
+            if schema.ports(text)[2] == "sctp":
+                path = ("cluster", "outside", name, "serve", i)
+                desk.problem(path, "the built-in server speaks tcp and udp", "80, or 53/udp")
 
 
 def read(desk: Desk, folder: Path) -> list[Manifest]:

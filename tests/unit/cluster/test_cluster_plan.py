@@ -10,7 +10,7 @@ import pytest
 
 from netlab.base.errors import InputError
 from netlab.cluster import bootstrap, networks, plan
-from netlab.cluster.options import NETWORKS, Options, check_node, node_name, options, with_node, without_node
+from netlab.cluster.options import NETWORKS, Options, Outside, check_node, node_name, options, with_node, without_node
 from netlab.cluster.plan import Cluster, Places
 from netlab.cni.config import parse
 from netlab.daemons.supervisor import parse as parse_table
@@ -21,6 +21,7 @@ from netlab.overlay.config import NetworkConfig
 PLACES = Places(Path("/run/netlab/c"), Path("/disk/c"), Path("/images"), (Path("/tmp/code"),))
 
 
+OUTSIDE = {"clerk": Outside(address="172.17.0.5"), "ledger": Outside(address="10.0.0.9", serve=((80, "tcp"),))}
 #: carries one family
 _ONE = "flannel-udp"
 
@@ -70,8 +71,30 @@ def test_a_node_keeps_its_number_whoever_comes_and_goes() -> None:
 
 
 def test_options_survive_the_journal() -> None:
-    asked = options("c", network="calico", proxy="nftables", store="etcd", ipv6=True)
-    assert Options(**json.loads(json.dumps(asked.as_json()))) == asked
+    asked = options("c", network="calico", proxy="nftables", store="etcd", ipv6=True, outside=OUTSIDE)
+    assert Options.of_json(json.loads(json.dumps(asked.as_json()))) == asked
+
+
+def test_a_machine_outside_is_on_a_cable_of_its_own() -> None:
+    cluster = planned(outside=OUTSIDE)
+    assert list(cluster.states)[-2:] == ["c.clerk", "c.ledger"]
+    there, switch = cluster.states["c.clerk"], cluster.states["c.lan"]
+    assert [str(a.address) for a in there.all(Address)] == ["172.17.0.5/32"]
+    # the switch is its router, and not in its network
+    assert [(str(r.dst), str(r.via) if r.via else None) for r in there.all(Route)] == [
+        ("10.168.0.1/32", None), ("0.0.0.0/0", "10.168.0.1"),
+    ]  # fmt: skip
+    assert {(str(r.dst), r.dev) for r in switch.all(Route)} == {("10.0.0.9/32", "ledger"), ("172.17.0.5/32", "clerk")}
+    assert {link.name: link.master for link in switch.all(Link)}["clerk"] is None
+    # and nothing of it is there where nobody asks for it
+    assert not [*planned().states["c.lan"].all(Route), *planned().states["c.lan"].all(Sysctl)]
+
+
+@pytest.mark.parametrize("name", ["lan", "node7", "control-plane", "a-name-too-long", "Clerk"])
+def test_a_machine_outside_has_no_name_of_the_clusters_own(name: str) -> None:
+    with pytest.raises(InputError) as told:
+        options("c", outside={name: Outside(address="172.17.0.5")})
+    assert [p.place for p in told.value.problems] == [f"outside {name}"]
 
 
 def test_what_is_wrong_is_told_at_once() -> None:

@@ -17,7 +17,8 @@ from netlab.cluster.options import options
 from netlab.lab.checks.clusters import ClusterContext, Name
 from netlab.lab.checks.objects import find, fits, kubectl
 from netlab.lab.checks.result import CannotProbe, NotYet
-from netlab.lab.checkspec import KubectlCheck, ObjectCheck
+from netlab.lab.checks.routing import bgp
+from netlab.lab.checkspec import BgpCheck, KubectlCheck, ObjectCheck
 from netlab.lab.exercises.book import Book
 from netlab.lab.journal import CLUSTER, LAB, Journal, running
 from netlab.lab.labfile import Lab
@@ -61,7 +62,16 @@ def test_a_lab_on_a_cluster_has_its_nodes_for_places(tmp_path: Path) -> None:
         (GOOD.replace("{nodes: 3}", "{nodes: 0}"), "greater than or equal to 1"),
         (GOOD.replace("{nodes: 3}", "{proxy: nft}"), ":2: "),
         (GOOD.replace("{nodes: 3}", "{network: flannel-udp, ipv6: true}"), ":2: flannel-udp carries IPv4 only"),
-        (GOOD.replace("name: t", f"name: {'t' * 21}"), "at most 20"),
+        (
+            GOOD.replace("3}", "3, outside: {node1: {address: 172.17.0.5}}}"),
+            ":2: 'node1' is a name of the cluster's own",
+        ),
+        (
+            GOOD.replace("3}", "3, outside: {clerk: {address: 172.17.0.0/16}}}"),
+            "'172.17.0.0/16' is not an IPv4 address",
+        ),
+        (GOOD.replace("3}", "3, outside: {clerk: {address: 172.17.0.5, serve: [9/sctp]}}}"), "speaks tcp and udp"),
+        (GOOD.replace("name: t", f"name: {'t' * 25}"), "at most 24"),
         (GOOD.replace("cluster: {nodes: 3}\n", ""), ":3: object asks a cluster, and this lab has none"),
         (GOOD.replace(".status.phase", "status.phase"), "'status.phase' is no JSONPath"),
         (GOOD.replace("has: {.status.phase: Running}", "count: 2"), "are for objects without a name"),
@@ -166,6 +176,9 @@ class Fake:
         node = pod["spec"]["nodeName"]
         return Spot(f"/netns/{pod['metadata']['name']}", node, f"veth-{pod['metadata']['name']}") if node else None
 
+    def bgp(self, node: str) -> Path | None:
+        return Path("/node1.sock") if node == "node1" else None
+
     def netns(self, node: str) -> str:
         return f"t.{node}"
 
@@ -204,6 +217,8 @@ def test_names_of_places() -> None:
     assert c.among(["pod/default/app=web"]) == ["web-1", "web-2", "late"]
     assert c.text("to {service/default/web}:80 of {podcidr/node2}, {x}") == "to 10.96.1.1:80 of 10.244.2.0/24, {x}"
     assert str(c.network("podcidr/node2")) == "10.244.2.0/24"
+    assert str(c.network("pod/default/web-2")) == "10.244.2.2/32"
+    assert str(c.network("pod/default/web-2/26")) == "10.244.2.0/26"
     assert c.where({"ip.dst": "pod/default/app=web", "ip6.dst": "service/default/web", "tcp.flags": "S", "ip.src": "node1"}) == {
         "ip.dst": ["10.244.1.2", "10.244.2.2"], "ip6.dst": "fd00::1", "tcp.flags": "S", "ip.src": "10.168.0.3",
     }  # fmt: skip
@@ -223,6 +238,26 @@ def test_names_of_places() -> None:
 def test_a_place_that_is_none(place: str, said: str) -> None:
     with pytest.raises(CannotProbe, match=said):
         context().netns(place)
+
+
+def test_a_session_is_asked_of_the_speaker_of_a_node() -> None:
+    asked: list[Path] = []
+
+    def answer(socket: Path, request: dict[str, Any]) -> Any:
+        asked.append(socket)
+        prefixes = ["10.244.2.0/26"] if request["verb"] == "rib" else []
+        path = {"from": "Mesh_node2", "attributes": {"as_path": "", "next_hop": "10.168.0.4"}}
+        return [{"prefix": p, "best": 1, "paths": [path]} for p in prefixes] or [{"state": "Established"}]
+
+    c = context()
+    cast(Any, c.machine).bgp = answer
+    assert bgp(BgpCheck(on="node1", peer="10.168.0.4"), c) == "node1 and 10.168.0.4: Established"
+    block = BgpCheck(on="node1", prefix="pod/default/web-2/26", best={"next_hop": "10.168.0.4", "as_path": []})
+    assert bgp(block, c).startswith("node1 10.244.2.0/26 from Mesh_node2")
+    assert bgp(BgpCheck(on="node1", prefix="pod/default/web-2", absent=True), c) == "node1 10.244.2.2/32: no path"
+    assert set(asked) == {Path("/node1.sock")}
+    with pytest.raises(CannotProbe, match="node2 runs no bgpd"):
+        bgp(BgpCheck(on="node2", peer="10.168.0.3"), c)
 
 
 def test_a_headless_service_has_no_address() -> None:
