@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Literal
@@ -217,9 +218,14 @@ def requests(op: Op) -> list[tuple[Message, tuple[int, ...]]]:
     return out + [(message(IPVS_CMD_DEL_DEST, item, d), (errno.ENOENT,)) for d in gone]
 
 
-def perform(netns: str | int, op: Op) -> None:
-    """Create, change or delete a service; a change touches only destinations that differ, so connections live on."""
-    what = f"cannot {type(op).__name__.lower()} {op.item}" + (f" (wanted by {op.item.why})" if op.item.why else "")
+def perform(netns: str | int, ops: Iterable[Op]) -> Iterator[Op]:
+    """Create, change or delete services, by one socket; yields each operation when it is done.
+
+    A change touches only destinations that differ, so connections live on.
+    """
     with _opened(netns) as family:
-        for request, ignore in requests(op):
-            family.request(request, what, ignore=ignore)
+        for op in ops:
+            why = f" (wanted by {op.item.why})" if op.item.why else ""
+            for request, ignore in requests(op):
+                family.request(request, f"cannot {type(op).__name__.lower()} {op.item}{why}", ignore=ignore)
+            yield op

@@ -341,6 +341,7 @@ class LinuxBackend:
         batch = list(first)
         chains: list[Op] = []
         tables: list[Op] = []
+        servers = [op for op in ops if isinstance(op.item, IpvsService)]
         for op in ops:
             if isinstance(op.item, NFT):
                 tables.append(op)
@@ -351,7 +352,13 @@ class LinuxBackend:
             if isinstance(op.item, Ipset) and isinstance(op, Delete):
                 self._chains(place, chains)
                 chains = []
-            if isinstance(op.item, Sysctl | Ipset | IpvsService):
+            if isinstance(op.item, IpvsService):
+                # they follow each other, and are made by one socket: to open one takes longer than to make ten
+                if op is servers[0]:
+                    self._send(place, batch)
+                    batch = []
+                    self._servers(place, servers)
+            elif isinstance(op.item, Sysctl | Ipset):
                 self._send(place, batch)
                 batch = []
                 self._other(place, op)
@@ -388,11 +395,13 @@ class LinuxBackend:
             from netlab.kernel import ipset
 
             ipset.perform(place.fd, op)
-        elif isinstance(item, IpvsService):
-            from netlab.kernel import ipvs
-
-            ipvs.perform(place.fd, op)
         self._tick()
+
+    def _servers(self, place: _Place, ops: Sequence[Op]) -> None:
+        from netlab.kernel import ipvs
+
+        for _ in ipvs.perform(place.fd, ops):
+            self._tick()
 
     def _chains(self, place: _Place, ops: Sequence[Op]) -> None:
         if not ops:

@@ -13,7 +13,7 @@ from netlab.base.errors import KernelError, MachineError
 from netlab.kernel import ipvs, netns
 from netlab.kernel.commands import run_in
 from netlab.model import IpvsDestination, IpvsService
-from netlab.model.diff import Change, Create, Delete
+from netlab.model.diff import Change, Create, Delete, Op
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 
@@ -44,6 +44,10 @@ def test_a_kernel_without_ipvs_is_said(where: str) -> None:
         assert "IPVS" in e.message and e.hint and "modprobe ip_vs" in e.hint
 
 
+def perform(netns: str, *ops: Op) -> None:
+    assert tuple(ipvs.perform(netns, ops)) == ops
+
+
 @pytest.mark.parametrize(("vip", "backend"), [("10.96.0.10", "10.244.1."), ("fd00:96::a", "fd00:244::")])
 def test_operations_are_read_back(able: str, vip: str, backend: str) -> None:
     one, two, three = (IpvsDestination(ip_address(f"{backend}{n}"), 8080) for n in (1, 2, 3))
@@ -51,10 +55,9 @@ def test_operations_are_read_back(able: str, vip: str, backend: str) -> None:
     second = replace(first, scheduler="wrr", destinations=(replace(one, weight=0), three))
     third = replace(second, persistence=10800)
     for op in (Create(first), Change(first, second), Change(second, third)):
-        ipvs.perform(able, op)
+        perform(able, op)
         assert ipvs.read(able) == [op.item]
     with pytest.raises(KernelError, match="File exists"):
-        ipvs.perform(able, Create(third))
-    ipvs.perform(able, Delete(third))
-    ipvs.perform(able, Delete(third))
+        perform(able, Create(third))
+    perform(able, Delete(third), Delete(third))
     assert ipvs.read(able) == []
