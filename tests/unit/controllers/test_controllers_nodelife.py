@@ -145,9 +145,9 @@ def test_a_node_is_lost_its_pods_go_and_it_comes_back(monkeypatch: Any) -> None:
         await until(lost)
         usual = await w.get(PODS, "usual")
         assert usual is not None and "deletionTimestamp" not in usual["metadata"]
-        Turned.ahead += 600.0
 
         async def evicted() -> Any:
+            Turned.ahead += 60.0  # its time is counted from when the taint was seen
             pod = await w.get(PODS, "usual")
             return pod is None or "deletionTimestamp" in pod["metadata"]
 
