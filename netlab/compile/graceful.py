@@ -38,7 +38,7 @@ class Graceful:
         return Step(gone, new)
 
     def whole(self, items: Iterable[Item], there: Mapping[Key, IpvsService]) -> list[Item]:
-        """All of it. there: virtual servers that a predecessor has left, each with the busy ones alone."""
+        """All of it. there: virtual servers as they are, of which one may know nothing."""
         made = [self._with(item, self._told.get(item.order) or there.get(item.order)) for item in items]
         orders = {item.order for item in made}
         self._told = {order: item for order, item in self._told.items() if order in orders}

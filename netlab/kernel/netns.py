@@ -161,6 +161,8 @@ def create(name: str, nursery: Nursery | None = None) -> int:
     """Make the namespace `name` and return a descriptor of it. KernelError if the name is taken."""
     home = own()
     target = path(name)
+    if not NETNS_DIR.is_dir():
+        prepare()  # the first one of this machine
     try:
         os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
     except FileExistsError:

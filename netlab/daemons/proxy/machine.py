@@ -41,6 +41,11 @@ class HereNetwork:
     def step(self, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
         return self._kernel.step(netns.HERE, OWNER, gone, new)
 
+    def servers(self) -> list[IpvsService]:
+        from netlab.kernel import ipvs
+
+        return ipvs.read(netns.HERE)
+
     def busy(self) -> list[IpvsService]:
         from netlab.kernel import ipvs
 

@@ -24,6 +24,9 @@ class Network(Protocol):
     def step(self, gone: Collection[Item], new: Collection[Item]) -> list[Op]:
         """Make a change, knowing what was."""
 
+    def servers(self) -> list[IpvsService]:
+        """The virtual servers with their real ones."""
+
     def busy(self) -> list[IpvsService]:
         """The virtual servers, each with those real servers alone that have connections."""
 

@@ -138,8 +138,9 @@ class Programme:
             proxier.step()
             items.update((item.order, item) for item in proxier.items())
         if self._graceful is not None:
-            # each time, not a predecessor's alone: what changed since the last step is in here, too
-            left = {server.order: server for server in self.network.busy()}
+            # each time, not a predecessor's alone: what changed since the last step is in here, too. And idle ones, for
+            # who is still chosen may get a connection between this look and the change
+            left = {server.order: server for server in self.network.servers()}
             items = {item.order: item for item in self._graceful.whole(items.values(), left)}
         self._obeyed = False
         ops = self.network.apply(HostState(tuple(items[order] for order in sorted(items))))

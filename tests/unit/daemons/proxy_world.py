@@ -68,10 +68,13 @@ class Kernel:
         self._fill((self.chains() | orders) - ({item.order for item in gone} - orders))
         return self.kernel.step("here", "proxy", gone, new)
 
+    def servers(self) -> list[IpvsService]:
+        return self.backend.read({"here": HostState()}, everything=True)["here"].all(IpvsService)
+
     def busy(self) -> list[IpvsService]:
-        there = self.backend.read({"here": HostState()}, everything=True)["here"].all(IpvsService)
         return [
-            replace(s, destinations=tuple(d for d in s.destinations if str(d.address) in self.talking)) for s in there
+            replace(s, destinations=tuple(d for d in s.destinations if str(d.address) in self.talking))
+            for s in self.servers()
         ]
 
     def flows(self, family: Family, protocol: str) -> list[Flow]:

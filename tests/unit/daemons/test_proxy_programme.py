@@ -236,6 +236,15 @@ def test_S104_a_change_that_is_applied_with_all_else_is_as_patient(balancer: Pro
     assert weights(kernel) == {"10.244.1.2": 1}
 
 
+def test_S104_who_is_idle_is_first_not_chosen_any_more(balancer: Programme, kernel: Kernel) -> None:
+    """Between a look at who has connections and the change somebody may connect, whose packets would then be dropped."""
+    balancer.sync(dict([served("a", "10.244.1.2", "10.244.1.3")]), full=True)
+    balancer.sync(dict([served("a", "10.244.1.2")]), full=True)
+    assert weights(kernel) == {"10.244.1.2": 1, "10.244.1.3": 0}
+    balancer.sync({}, full=True)
+    assert weights(kernel) == {"10.244.1.2": 1}
+
+
 def test_S104_who_returns_is_chosen_again(balancer: Programme, kernel: Kernel) -> None:
     name, both = served("a", "10.244.1.2", "10.244.1.3")
     kernel.talking = {"10.244.1.3"}
