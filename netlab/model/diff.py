@@ -209,6 +209,7 @@ def swapped(gone: Iterable[Item], new: Iterable[Item]) -> list[Op]:
     leave at once it looks too long.
     """
     leaving = {item.order: item for item in gone}
+    first: list[tuple[Key, Op]] = []
     early: list[tuple[Key, Op]] = []
     late: list[Op] = []
     for item in new:
@@ -218,13 +219,13 @@ def swapped(gone: Iterable[Item], new: Iterable[Item]) -> list[Op]:
             late.append(Create(item))
         elif not item.met_by(old):
             if _replace_by_deleting(old, item):
-                early.append((order, Delete(old)))
+                (first if isinstance(old, Route) and _left_crippled(old) else early).append((order, Delete(old)))
                 late.append(Create(item))
             else:
                 late.append(Change(old, item))
     early += [(order, Delete(item)) for order, item in leaving.items()]
     early.sort(key=lambda pair: pair[0], reverse=True)
-    return [op for _, op in early] + late
+    return [op for _, op in [*sorted(first, key=lambda pair: pair[0]), *early]] + late
 
 
 def _once(ops: list[Op]) -> list[Op]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from netlab.model import Fdb, HostState, Item, Neighbour, NextHop, Route
@@ -37,6 +37,14 @@ def state(listed: list[Item]) -> HostState:
     return HostState.of({item.order: item for item in listed}.values())
 
 
+def _way(n: int, *more: str) -> Route:
+    ways = tuple(NextHop("eth0", ip_address(f"fd00::{one}")) for one in more)
+    dst = ip_network(f"2001:db8:{n}::/48")
+    return Route(dst=dst, nexthops=ways) if ways else Route(dst=dst, dev="eth0", via=GATES[6])
+
+
+@example([_way(0, "2", "3"), _way(1)], [_way(0)])
+@example([_way(0, "2", "3"), _way(1, "2", "3"), _way(2)], [_way(0), _way(1)])
 @given(st.lists(items(), max_size=8), st.lists(items(), max_size=8))
 def test_the_same_as_plan(before: list[Item], after: list[Item]) -> None:
     gone, new = state(before), state(after)
