@@ -13,7 +13,7 @@ from typing import Protocol
 from netlab.kernel.ledger import Ledger, NotedLedger, joined
 from netlab.model import vlans
 from netlab.model.claims import Claims
-from netlab.model.diff import Change, Create, Delete, Op, doomed, plan, swapped, without_devices
+from netlab.model.diff import Change, Create, Delete, Op, doomed, plan, shrunk_last, swapped, without_devices
 from netlab.model.iptables import Chain
 from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item
@@ -195,7 +195,7 @@ class DaemonKernel(Kernel):
         if shared or leaving:
             first = self._shared(netns, owner, HostState.of(leaving), HostState.of(shared))
             ops = [*first, *ops]
-        return self._perform(netns, owner, [*ops, *last], gone, new)
+        return self._perform(netns, owner, shrunk_last([*ops, *last]), gone, new)
 
     def _shared(self, netns: str, owner: str, was: HostState, wanted: HostState) -> list[Op]:
         """Operations on what others may have a part in, or what knows more than it was told."""

@@ -7,11 +7,12 @@ device set down loses its routes and IPv6 addresses, the last IPv4 address of a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netlab.model import vlans
 from netlab.model.iptables import Chain, merged
+from netlab.model.ipvs import IpvsService
 from netlab.model.item import Item, Key
 from netlab.model.l3 import Address, Fdb, Neighbour, Route
 from netlab.model.links import Bridge, BridgeVlan, Link, Loopback, Veth, Wireguard
@@ -184,7 +185,33 @@ def plan(
     late += [Delete(have[o]) for o in mine if o not in want and o in have and isinstance(have[o], Ipset)]
     # nftables is changed in one transaction, in which the order is nftscript's
     late += [Delete(have[o]) for o in mine if o not in want and o in have and isinstance(have[o], NFT)]
-    return _once(early) + late
+    return _once(early) + shrunk_last(late)
+
+
+def shrunk_last(ops: Sequence[Op]) -> list[Op]:
+    """The same with sets that lose their entries after virtual servers have changed, as they get them before.
+
+    Whom IPVS still chooses has to be in them: a packet to an endpoint that calls itself would else keep its own address
+    as its source, for as long as the connection is tried.
+    """
+    if not any(isinstance(op.item, IpvsService) for op in ops):
+        return list(ops)
+    found: list[Op] = []
+    shrunk: list[Op] = []
+    for op in ops:
+        old, new = (op.old, op.item) if isinstance(op, Change) else (None, op.item)
+        if isinstance(old, Ipset) and isinstance(new, Ipset) and old.header == new.header:
+            both = {*old.entries, *new.entries}
+            if len(new.entries) < len(both) <= new.maxelem:
+                between = replace(new, entries=tuple(both))
+                found += [Change(old, between)] * (len(old.entries) < len(both))
+                shrunk.append(Change(between, new))
+                continue
+        found.append(op)
+    sets_go = next(
+        (i for i, op in enumerate(found) if isinstance(op, Delete) and isinstance(op.item, Ipset)), len(found)
+    )
+    return [*found[:sets_go], *shrunk, *found[sets_go:]]
 
 
 def _is_so(actual: HostState, wanted: HostState, was: HostState) -> bool:

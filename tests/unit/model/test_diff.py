@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given, settings
 from strategies import ALL, host_states
 
+from netlab.kernel.apply import DaemonKernel
+from netlab.kernel.fake import FakeBackend
+from netlab.kernel.ledger import MemoryLedger
 from netlab.model import (
     Address,
     Bridge,
@@ -17,6 +20,8 @@ from netlab.model import (
     Ipip,
     Ipset,
     IptablesRule,
+    IpvsDestination,
+    IpvsService,
     Item,
     Link,
     Loopback,
@@ -274,3 +279,30 @@ def test_a_route_that_may_outlive_the_address_beside_its_own_is_deleted() -> Non
 )
 def test_problems(items: list[Item], problem: str) -> None:
     assert HostState.of(items).problems() == [problem]
+
+
+def test_who_is_still_chosen_is_still_in_the_sets() -> None:
+    """An endpoint that calls itself is masqueraded by a set: it gets its entry before IPVS knows it, and loses it after."""
+
+    def sets(*entries: str) -> Ipset:
+        return Ipset(name="KUBE-LOOP-BACK", type="hash:ip,port,ip", entries=entries)
+
+    def server(*pods: str) -> IpvsService:
+        ways = tuple(IpvsDestination(ip_address(pod), 80) for pod in pods)
+        return IpvsService(protocol="tcp", address=ip_address("10.96.0.1"), port=80, destinations=ways)
+
+    a, b = "10.244.1.1,tcp:80,10.244.1.1", "10.244.1.2,tcp:80,10.244.1.2"
+    before, after = HostState.of([sets(a), server("10.244.1.1")]), HostState.of([sets(b), server("10.244.1.2")])
+    steps = [(op.old, op.item) for op in plan(before, after, was=before) if isinstance(op, Change)]
+    assert steps == [(sets(a), sets(a, b)), (server("10.244.1.1"), server("10.244.1.2")), (sets(a, b), sets(b))]
+    # who only comes, and who only goes; without virtual servers nobody chooses
+    more = HostState.of([sets(a, b), server("10.244.1.1", "10.244.1.2")])
+    assert [type(op.item) for op in plan(before, more, was=before)] == [Ipset, IpvsService]
+    assert [type(op.item) for op in plan(more, before, was=more)] == [IpvsService, Ipset]
+    alone = [op.item for op in plan(HostState.of([sets(a)]), HostState.of([sets(b)]), was=HostState.of([sets(a)]))]
+    assert alone == [sets(b)]
+    # and for one who knows what was
+    kernel = DaemonKernel(FakeBackend(), MemoryLedger())
+    kernel.apply("n", "proxy", before)
+    ops = kernel.step("n", "proxy", list(before), list(after))
+    assert [(op.old, op.item) for op in ops if isinstance(op, Change)] == steps
