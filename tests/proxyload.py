@@ -76,6 +76,8 @@ class Load:
         try:
             said = sock.recv(100).decode().split()
             self.answers[said[0]] += 1
+        except BlockingIOError:
+            return  # woken for nothing: who has no answer at last is told as such
         except (OSError, IndexError) as e:
             self.failures.append(str(e))
         chosen.unregister(sock)

@@ -19,6 +19,7 @@ from netlab.base.addresses import Address
 from netlab.kernel import netns
 
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
+_NO_HOST = os.strerror(errno.EHOSTUNREACH)
 _HTTP_MAX = 1 << 20
 _sequence = itertools.count(1)
 
@@ -59,6 +60,14 @@ class NamespaceProbes:
 
         whole: it is not to be cut anywhere; one that is longer than the way there takes fails.
         """
+        answer = await self._echo(netns, to, timeout, size, whole)
+        if answer.detail == _NO_HOST and answer.seconds < timeout:
+            # somebody else may have begun to look for the neighbour, in vain, before a cable was mended: who asks in
+            # that moment is told that there is none. Asked anew, the kernel looks anew
+            answer = await self._echo(netns, to, timeout, size, whole)
+        return answer
+
+    async def _echo(self, netns: str, to: Address, timeout: float, size: int, whole: bool) -> Answer:
         started = time.monotonic()
         v4 = to.version == 4
         protocol = socket.IPPROTO_ICMP if v4 else socket.IPPROTO_ICMPV6
