@@ -1,8 +1,8 @@
 """HostState to JSON and back, lossless: the journal's and `--json`'s form.
 
 Every item is an object with `type` (the class name) and its fields; a kind inside is an object of the same form.
-Fields at their default are left out, so that a journal of a thousand hosts stays small. A rule of iptables is its line,
-as iptables-save has it: a hundred thousand of them are not taken apart into words to be put down.
+Fields at their default are left out, so that a journal of a thousand hosts stays small. A chain's rules are lines,
+as iptables-save has them, and why each is there: a hundred thousand are not taken apart, nor copied, to be put down.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ def to_json(value: Any) -> Any:
     if kind is tuple:
         return [to_json(v) for v in value]
     if kind is Chain:
-        rules = [{"line": line, "why": why} for line, why in zip(value.lines, value.whys, strict=True)]
-        return {**_plain(value), "rules": rules} if rules else _plain(value)
+        return {**_plain(value), "lines": value.lines, "whys": value.whys} if value.lines else _plain(value)
     if kind is HostState:
         return [to_json(item) for item in value]
     if _CLASSES.get(kind.__name__) is kind:
@@ -92,14 +91,15 @@ def _object(data: dict[str, Any]) -> Any:
         raise ValueError(f"unknown type {data.get('type')!r}")
     fields = {name: read(data[key]) for key, name, read in _readers(cls) if key in data}
     if cls is Chain:
-        fields["rules"] = tuple(map(_rule, data.get("rules", ())))
+        fields["rules"] = _rules(data)
     return cls(**fields)
 
 
-def _rule(data: dict[str, Any]) -> IptablesRule:
-    if "args" in data:  # as it was written once, and as a lab that is up may have it still
-        return IptablesRule(tuple(data["args"]), data.get("why", ""))
-    return IptablesRule.trusted(data["line"], data["why"])
+def _rules(data: dict[str, Any]) -> tuple[IptablesRule, ...]:
+    if "rules" in data:  # as they were written once, and as a lab that is up may have them still
+        return tuple(IptablesRule(tuple(rule["args"]), rule.get("why", "")) for rule in data["rules"])
+    lines = data.get("lines", ())
+    return tuple(map(IptablesRule.trusted, lines, data.get("whys") or [""] * len(lines)))
 
 
 @functools.cache
