@@ -406,12 +406,7 @@ class LinuxBackend:
     def _chains(self, place: _Place, ops: Sequence[Op]) -> None:
         if not ops:
             return
-        from netlab.kernel.refusals import Whys
-        from netlab.model.restore import restore_blocks
-
-        firewall = self._firewall()
-        for (family, _), text in restore_blocks(ops).items():
-            firewall.restore(place.fd, 4 if family == 4 else 6, text, whys=Whys(ops))
+        for _ in self._firewall().perform(place.fd, ops):
             self._tick()
 
 

@@ -26,12 +26,6 @@ def refusal(op: Op, number: int, said: str) -> KernelError | MachineError:
             hint="its CONFIG_BRIDGE_VLAN_FILTERING is off: run it in a VM whose kernel has it, by netlab vm run",
         )
     # of an unknown qdisc the kernel says ENOENT, as it does of a missing parent: only its words tell them apart
-    filtering = isinstance(op.item, Link) and isinstance(op.item.kind, Bridge) and op.item.kind.vlan_filtering
-    if number == errno.EOPNOTSUPP and (filtering or isinstance(op.item, BridgeVlan)):
-        return MachineError(
-            f"the bridges of this kernel know no VLANs: cannot {doing} {op.item}{because}",
-            hint="its CONFIG_BRIDGE_VLAN_FILTERING is off: run it in a VM whose kernel has it, by netlab vm run",
-        )
     if isinstance(op.item, Link | Qdisc) and (number == errno.EOPNOTSUPP or "qdisc kind is unknown" in said):
         kind = op.item.kind.NAME
         module = f"sch_{kind}" if isinstance(op.item, Qdisc) else kind

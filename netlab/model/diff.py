@@ -143,6 +143,8 @@ def plan(
     was = HostState() if was is None else was
     if _is_so(actual, wanted, was):
         return []
+    # no other item has to do with a chain, and ten thousand Services are a hundred thousand of them
+    (actual, have_chains), (wanted, want_chains), (was, my_chains) = map(_chains_apart, (actual, wanted, was))
     dead = doomed(actual, wanted, was)
     lost = lost_with(actual, dead)
     after = without_devices(actual, dead)
@@ -159,7 +161,7 @@ def plan(
     gone |= {vlan.order for vlan in upkeep.delete}
     for order in sorted((set(have) & (set(mine) | set(want))) - gone - upkeep.kept, reverse=True):
         item, target = have[order], want.get(order)
-        if target is None and not isinstance(item, (Link, Chain, Ipset, Sysctl, *NFT)):
+        if target is None and not isinstance(item, (Link, Ipset, Sysctl, *NFT)):
             early.append(Delete(item))
         elif target is not None and not target.met_by(item) and _replace_by_deleting(item, target):
             early.append(Delete(item))
@@ -172,8 +174,6 @@ def plan(
     late += _loopback_down(have, want, mine)
     for item in _creation_order(wanted):
         actual_item = have.get(item.order) if item.order not in gone else None
-        if isinstance(item, Chain):
-            continue
         if actual_item is None:
             late.append(Create(item))
         elif not item.met_by(actual_item):
@@ -181,7 +181,7 @@ def plan(
     late += [Change(old, vlan) if old else Create(vlan) for old, vlan in upkeep.put]
     late += _held_mtus(wanted, late)
     late += _no_longer_wanted(have, want, mine, before or {})
-    late += _chains(have, want, mine)
+    late += _chains(have_chains, want_chains, my_chains)
     late += [Delete(have[o]) for o in mine if o not in want and o in have and isinstance(have[o], Ipset)]
     # nftables is changed in one transaction, in which the order is nftscript's
     late += [Delete(have[o]) for o in mine if o not in want and o in have and isinstance(have[o], NFT)]
@@ -382,14 +382,17 @@ def _no_longer_wanted(
     return ops
 
 
-def _chains(have: Mapping[Key, Item], want: Mapping[Key, Item], mine: Mapping[Key, Item]) -> list[Op]:
+def _chains_apart(state: HostState) -> tuple[HostState, dict[Key, Chain]]:
+    """The rest, and the chains."""
+    chains = {item.order: item for item in state if isinstance(item, Chain)}
+    return (HostState(tuple(item for item in state if not isinstance(item, Chain))) if chains else state), chains
+
+
+def _chains(have: Mapping[Key, Chain], want: Mapping[Key, Chain], mine: Mapping[Key, Chain]) -> list[Op]:
     """Chain operations; a built-in chain is changed to the merge of the others' rules and ours."""
     ops: list[Op] = []
-    for order in sorted({o for o, i in [*want.items(), *mine.items()] if isinstance(i, Chain)}):
+    for order in sorted({**want, **mine}):
         target, actual, owned = want.get(order), have.get(order), mine.get(order)
-        assert not isinstance(target, Item) or isinstance(target, Chain)
-        assert not isinstance(actual, Item) or isinstance(actual, Chain)
-        assert not isinstance(owned, Item) or isinstance(owned, Chain)
         name = target or owned
         assert name is not None
         if not name.builtin:

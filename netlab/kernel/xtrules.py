@@ -1,0 +1,411 @@
+"""Rules of iptables, spelt as ip_tables keeps them: an ipt_entry or ip6t_entry with its matches and its target.
+
+What is understood here is what a proxy writes; `NotUnderstoodError` says that a line is iptables-restore's. Every byte
+is as the tool makes it, so that it lists the rules as they were asked for. A hundred thousand lines are spelt in one
+sitting, so that what comes again and again (ports, marks, chances, a Service's comment) is remembered.
+
+Facts: linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h, linux/netfilter/x*.h, and the tables that
+iptables-legacy-restore 1.8.9 makes.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import TypeVar
+
+from netlab.model.iptables import CHAIN_NAME_MAX
+
+T = TypeVar("T")
+#: xt_entry_match and xt_entry_target: size, name, revision
+MODULE = struct.Struct("=H29sB")
+#: of an entry, behind what it says about addresses: nfcache, offset of the target, size, comefrom
+REST = struct.Struct("=IHHI")
+VERDICT = struct.Struct("=i")
+#: a verdict is -1 less than the hook's answer; RETURN is one of its own (XT_RETURN)
+VERDICTS = {"DROP": -1, "ACCEPT": -2, "RETURN": -5}
+_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "sctp": 132}
+_STATES = {"INVALID": 1, "ESTABLISHED": 2, "RELATED": 4, "NEW": 8, "SNAT": 64, "DNAT": 128, "UNTRACKED": 256}
+#: IPT_INV_SRCIP and so on
+_INVERTED = {"-i": 0x01, "-o": 0x02, "-s": 0x08, "-d": 0x10, "-p": 0x40}
+#: remembered spellings of one kind
+_MEMORY = 4096
+
+
+class NotUnderstoodError(Exception):
+    """A rule that is the tool's, or a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jumps:
+    """Verdicts that are left open until it is known where chains begin. at: where in the table; to: the number of the
+    chain, -1 for the next rule."""
+
+    at: array[int] = field(default_factory=lambda: array("I"))
+    to: array[int] = field(default_factory=lambda: array("i"))
+
+
+class Encoder:
+    """Lines of one IP version and one table to entries. NotUnderstoodError for a line that is the tool's."""
+
+    def __init__(self, family: int, table: str) -> None:
+        self.family = family
+        self._fixed = 84 if family == 4 else 136
+        #: of ipt_entry, up to its matches
+        self.size = 112 if family == 4 else 168
+        # what `-s` of one address and nothing else leaves over: no destination, two masks, no devices, no protocol
+        address = 4 if family == 4 else 16
+        self._alone = bytes(address) + b"\xff" * address + bytes(self._fixed - 3 * address)
+        self._host = "/32" if family == 4 else "/128"
+        # what stands before a comment, between it and the target, and behind
+        self._starts: dict[str, tuple[bytes, bytes]] = {}
+        self._mores: dict[str, bytes] = {"": b""}
+        # the kernel would let nat drop, and the tool does not
+        verdicts = [name for name in VERDICTS if (table, name) != ("nat", "DROP")]
+        self._targets = {name: _standard(VERDICTS[name]) for name in verdicts}
+        self._rests: dict[int, tuple[bytes, int]] = {}
+        nothing = self._base("")
+        #: behind the last rule of a chain: back to where the packet came from
+        self.ending = nothing + self._rest(0, 40)[0] + _standard(VERDICTS["RETURN"])
+        self._beginning = nothing + self._rest(0, 64)[0] + MODULE.pack(64, b"ERROR", 0)
+
+    def beginning(self, name: str) -> bytes:
+        """The entry before the first rule of a chain, which bears its name."""
+        return self._beginning + _bytes(name, CHAIN_NAME_MAX).ljust(32, b"\0")
+
+    def rules(self, lines: Iterable[str], at: int, parts: list[bytes], chains: Mapping[str, int], jumps: Jumps) -> int:
+        """Entries, of which the first will be at byte `at`, and where they end.
+
+        parts: gets the entries in pieces. chains: by their names, the numbers of those that there will be. jumps: gets
+        the verdicts that are left open.
+        """
+        last, made = "", b""
+        starts, mores, targets, rests = self._starts, self._mores, self._targets, self._rests
+        for line in lines:
+            cut = line.split('"')
+            if len(cut) == 3:
+                before, note, behind = cut
+                start, early = starts.get(before) or self._start(before)
+                if note != last:
+                    last, made = note, _comment(note)
+                comment = early + made if early else made
+                text, leads, target = behind.rpartition(" -j ")
+                if not leads:
+                    text, target = target, ""
+            else:
+                start, text, target = self._parted(line)
+                comment = b""
+            more = mores.get(text)
+            if more is None:
+                more = self._more(text)
+            raw = targets.get(target)
+            number = -1
+            if raw is None:
+                number = chains.get(target, -1)
+                raw = _JUMP if number >= 0 or not target else self._target(target)
+            length = len(comment) + len(more)
+            known = rests.get(length << 16 | len(raw))
+            rest, size = self._rest(length, len(raw)) if known is None else known
+            parts += (start, rest, comment, more, raw)
+            at += size
+            if raw is _JUMP:
+                jumps.at.append(at - OPEN)
+                jumps.to.append(number)
+        return at
+
+    def _rest(self, matches: int, target: int) -> tuple[bytes, int]:
+        """What stands between addresses and matches, for so many bytes of these and of the target; the whole's size."""
+        before = self.size + matches
+        if before + target > 0xFFFF:
+            raise NotUnderstoodError("an entry of more than 65,535 bytes")
+        packed = REST.pack(0, before, before + target, 0).ljust(self.size - self._fixed, b"\0")
+        known = self._rests[matches << 16 | target] = packed, before + target
+        return known
+
+    def _start(self, text: str) -> tuple[bytes, bytes]:
+        """What stands before a comment: addresses and the like, and matches. An endpoint's own address does not come
+        again."""
+        if not text.endswith(_NOTED):
+            raise NotUnderstoodError(text)
+        base = text[: -len(_NOTED)]
+        if base.startswith("-s ") and base.endswith(self._host + " ") and base.count(" ") == 2:
+            return self._packed(base[3 : -1 - len(self._host)]) + self._alone, b""
+        start, matches, _ = self._parted(base.rstrip(" "))
+        return _remembered(self._starts, text, (start, self._more(matches) if matches else b""))
+
+    def _parted(self, line: str) -> tuple[bytes, str, str]:
+        """A line without quotes: addresses and the like, the matches, the target."""
+        if '"' in line:
+            raise NotUnderstoodError(line)
+        head, jump, target = f" {line}".rpartition(" -j ")
+        if not jump:
+            head, target = target, ""
+        base, found, matches = head.partition(" -m ")
+        return self._base(base), found + matches, target
+
+    def _base(self, text: str) -> bytes:
+        """Addresses, devices, protocol."""
+        source = dest = bytes(8 if self.family == 4 else 32)
+        devices = {"-i": "", "-o": ""}
+        protocol = inverted = 0
+        words = iter(text.split())
+        while (found := _option(words, text))[1]:
+            negated, option = found
+            value = next(words, "")
+            inverted |= negated * _INVERTED.get(option, 0)
+            if option == "-s":
+                source = self._network(value)
+            elif option == "-d":
+                dest = self._network(value)
+            elif option == "-p":
+                protocol = _number(_PROTOCOLS, value)
+            elif option in devices and value:
+                devices[option] = value
+            else:
+                raise NotUnderstoodError(text)
+        half = len(source) // 2
+        (came, came_mask), (went, went_mask) = map(_device, devices.values())
+        known = source[:half] + dest[:half] + source[half:] + dest[half:] + came + went + came_mask + went_mask
+        if self.family == 4:
+            return known + struct.pack("=HBB", protocol, 0, inverted)
+        return known + struct.pack("=HBBB3x", protocol, 0, int(bool(protocol)), inverted)
+
+    def _packed(self, address: str) -> bytes:
+        try:
+            return socket.inet_pton(socket.AF_INET if self.family == 4 else socket.AF_INET6, address)
+        except (OSError, ValueError) as e:
+            raise NotUnderstoodError(address) from e
+
+    def _network(self, text: str) -> bytes:
+        """Address and mask."""
+        try:
+            network = ip_network(text)
+        except ValueError as e:
+            raise NotUnderstoodError(text) from e
+        if network.version != self.family:
+            raise NotUnderstoodError(text)
+        return network.network_address.packed + network.netmask.packed
+
+    def _more(self, text: str) -> bytes:
+        """Matches, each with its ` -m `."""
+        if not text.startswith(" -m "):
+            raise NotUnderstoodError(text)
+        found = []
+        for one in text[4:].split(" -m "):
+            name, _, options = one.partition(" ")
+            make = _MATCHES.get(name)
+            if make is None:
+                raise NotUnderstoodError(one)
+            found.append(make(self.family, options))
+        return _remembered(self._mores, text, b"".join(found))
+
+    def _target(self, text: str) -> bytes:
+        name, _, options = text.partition(" ")
+        if name == "DNAT":
+            return self._dnat(options)
+        if name == "MARK":
+            marked = re.fullmatch(r"--set-xmark 0x([0-9a-f]{1,8})/0x([0-9a-f]{1,8})", options)
+            if not marked:
+                raise NotUnderstoodError(text)
+            return module("MARK", 2, struct.pack("=II", int(marked[1], 16), int(marked[2], 16)))
+        if name == "MASQUERADE" and options in ("", "--random-fully"):
+            flags = 0x10 if options else 0
+            ranges = struct.pack("=II16x", 1, flags) if self.family == 4 else struct.pack("=I36x", flags)
+            return module("MASQUERADE", 0, ranges)
+        if text == "REJECT":
+            return module("REJECT", 0, struct.pack("=I", 3 if self.family == 4 else 4))
+        raise NotUnderstoodError(text)
+
+    def _dnat(self, options: str) -> bytes:
+        """To one address, perhaps with a port."""
+        option, _, where = options.partition(" ")
+        if option != "--to-destination":
+            raise NotUnderstoodError(options)
+        address, port = where, ""
+        if self.family == 4:
+            address, _, port = where.partition(":")
+        elif where.startswith("["):
+            address, _, port = where[1:].partition("]:")
+            address = address.removesuffix("]")
+        packed = self._packed(address).ljust(16, b"\0")
+        if not port:
+            return b"".join((_DNAT, b"\1\0\0\0", packed, packed, bytes(12)))
+        number = _decimal(port).to_bytes(2, "big")
+        return b"".join((_DNAT, b"\3\0\0\0", packed, packed, number, number, bytes(8)))
+
+
+def _remembered(memory: dict[str, T], text: str, made: T) -> T:
+    if len(memory) >= _MEMORY:
+        memory.clear()
+    memory[text] = made
+    return made
+
+
+def _bytes(text: str, most: int) -> bytes:
+    """A name as the kernel keeps it, which ends with a zero."""
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError as e:
+        raise NotUnderstoodError(repr(text)) from e
+    if len(raw) > most or b"\0" in raw:
+        raise NotUnderstoodError(text)
+    return raw
+
+
+def _decimal(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 0xFFFF:
+        raise NotUnderstoodError(text)
+    return int(text)
+
+
+def _number(names: dict[str, int], text: str) -> int:
+    number = names.get(text)
+    if number is None:
+        raise NotUnderstoodError(text)
+    return number
+
+
+def _device(name: str) -> tuple[bytes, bytes]:
+    """A device's name and the mask of it; `eth+` is any that begins so."""
+    raw = _bytes(name, 15)
+    compared = 0 if not raw else len(raw) - 1 if raw.endswith(b"+") else len(raw) + 1
+    return raw.ljust(16, b"\0"), (b"\xff" * compared).ljust(16, b"\0")
+
+
+def module(name: str, revision: int, data: bytes) -> bytes:
+    """A match or a target: eight bytes or a multiple."""
+    room = -len(data) % 8
+    return MODULE.pack(MODULE.size + len(data) + room, name.encode(), revision) + data + bytes(room)
+
+
+def _standard(verdict: int) -> bytes:
+    return module("", 0, VERDICT.pack(verdict))
+
+
+_JUMP = _standard(0)
+_DNAT = MODULE.pack(80, b"DNAT", 2)
+_COMMENT = MODULE.pack(32 + 256, b"comment", 0)
+_NOTED = "-m comment --comment "
+#: bytes of a jump from its verdict on
+OPEN = 8
+
+
+def _comment(text: str) -> bytes:
+    raw = _bytes(text, 255)
+    if b"\\" in raw:
+        raise NotUnderstoodError(text)
+    return _COMMENT + raw.ljust(256, b"\0")
+
+
+def _word(_family: int, options: str) -> bytes:
+    """A comment without quotes."""
+    option, _, text = options.partition(" ")
+    if option != "--comment" or not text or set(text) & set(" '\\"):
+        raise NotUnderstoodError(options)
+    return _comment(text)
+
+
+def _ports(text: str) -> tuple[int, int]:
+    first, colon, last = text.partition(":")
+    return _decimal(first), _decimal(last if colon else first)
+
+
+def _option(words: Iterator[str], options: str) -> tuple[bool, str]:
+    """Whether the next is negated, and its name; `` at the end."""
+    word = next(words, "")
+    negated = word == "!"
+    word = next(words, "") if negated else word
+    if negated and not word:
+        raise NotUnderstoodError(options)
+    return negated, word
+
+
+def _port_match(name: str, source: int, dest: int) -> Callable[[int, str], bytes]:
+    def made(_family: int, options: str) -> bytes:
+        sport, dport, inverted = (0, 0xFFFF), (0, 0xFFFF), 0
+        words = iter(options.split())
+        while (found := _option(words, options))[1]:
+            negated, option = found
+            if option == "--sport":
+                sport, inverted = _ports(next(words, "")), inverted | negated * source
+            elif option == "--dport":
+                dport, inverted = _ports(next(words, "")), inverted | negated * dest
+            else:
+                raise NotUnderstoodError(options)
+        more = (0, 0, 0, inverted) if name == "tcp" else (inverted, 0, 0, 0)
+        return module(name, 0, struct.pack("=4H4B", *sport, *dport, *more))
+
+    return made
+
+
+def _sctp(_family: int, options: str) -> bytes:
+    option, _, text = options.partition(" ")
+    if option not in ("", "--dport"):
+        raise NotUnderstoodError(options)
+    # no chunks are asked for: chunkmap and match type, four flags that mean nothing, their number; XT_SCTP_DEST_PORTS
+    asked = bytes(256 + 4) + b"\xff\0\0" * 4 + bytes(4) + struct.pack("=II", 2 if option else 0, 0)
+    return module("sctp", 0, struct.pack("=4H", *(_ports(text) if option else (0, 0)), 0, 0) + asked)
+
+
+def _statistic(_family: int, options: str) -> bytes:
+    found = re.fullmatch(r"--mode random --probability ([01]\.[0-9]+)", options)
+    if not found or float(found[1]) > 1:
+        raise NotUnderstoodError(options)
+    share = round(float(found[1]) * (1 << 31))
+    # the tool works out the counter of `nth` here, too, from the same bytes
+    return module("statistic", 0, struct.pack("=HHIII8x", 0, 0, share, 0, share))
+
+
+def _mark(_family: int, options: str) -> bytes:
+    found = re.fullmatch(r"(! )?--mark 0x([0-9a-f]{1,8})(?:/0x([0-9a-f]{1,8}))?", options)
+    if not found:
+        raise NotUnderstoodError(options)
+    mask = int(found[3], 16) if found[3] else 0xFFFFFFFF
+    return module("mark", 1, struct.pack("=IIB3x", int(found[2], 16), mask, bool(found[1])))
+
+
+def _conntrack(_family: int, options: str) -> bytes:
+    found = re.fullmatch(r"(! )?--ctstate ([A-Z,]+)", options)
+    if not found:
+        raise NotUnderstoodError(options)
+    states = 0
+    for name in found[2].split(","):
+        states |= _number(_STATES, name)
+    # what is asked for (XT_CONNTRACK_STATE), what of it is negated, the states; before them addresses and ports
+    return module("conntrack", 3, bytes(146) + struct.pack("=HHH16x", 1, bool(found[1]), states))
+
+
+def _addrtype(_family: int, options: str) -> bytes:
+    kinds, flags = {"--src-type": 0, "--dst-type": 0}, 0
+    words = iter(options.split())
+    while (found := _option(words, options))[1]:
+        negated, option = found
+        if option not in kinds or next(words, "") != "LOCAL":
+            raise NotUnderstoodError(options)
+        kinds[option] = 1 << 2  # RTN_LOCAL
+        flags |= negated * (1 if option == "--src-type" else 2)
+    return module("addrtype", 1, struct.pack("=HHI", *kinds.values(), flags))
+
+
+def _recent(family: int, options: str) -> bytes:
+    mask = "255.255.255.255" if family == 4 else "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+    found = re.fullmatch(
+        rf"(?:(--set)|--rcheck --seconds ([0-9]{{1,9}}) --reap) --name (\S{{1,199}}) --mask {mask} --rsource", options
+    )
+    if not found or set(found[3]) & set("\"'\\"):
+        raise NotUnderstoodError(options)
+    check = 0x02 if found[1] else 0x01 | 0x20
+    whole = (b"\xff" * (4 if family == 4 else 16)).ljust(16, b"\0")
+    head = struct.pack("=IIBB200sBx", int(found[2] or 0), 0, check, 0, _bytes(found[3], 199), 0)
+    return module("recent", 1, head + whole)
+
+
+_MATCHES: dict[str, Callable[[int, str], bytes]] = {
+    "tcp": _port_match("tcp", 1, 2), "udp": _port_match("udp", 1, 2), "sctp": _sctp, "statistic": _statistic,
+    "mark": _mark, "comment": _word, "conntrack": _conntrack, "addrtype": _addrtype, "recent": _recent,
+}  # fmt: skip
