@@ -32,7 +32,7 @@ from pyroute2.netlink.generic.ipvs import (
 from netlab.base.addresses import Address
 from netlab.kernel import generic
 from netlab.model.diff import Create, Delete, Op
-from netlab.model.ipvs import IpvsDestination, IpvsService
+from netlab.model.ipvs import IpvsDestination, IpvsService, edits
 
 Protocol = Literal["tcp", "udp", "sctp"]
 Method = Literal["masq", "tunnel", "route"]
@@ -206,16 +206,12 @@ def requests(op: Op) -> list[tuple[Message, tuple[int, ...]]]:
     out: list[tuple[Message, tuple[int, ...]]] = []
     if (op.old.scheduler, op.old.persistence) != (item.scheduler, item.persistence):
         out.append((message(IPVS_CMD_SET_SERVICE, item), ()))
-    was = {(d.address, d.port): d for d in op.old.destinations}
-    wanted = {(d.address, d.port): d for d in item.destinations}
-    # new ones first, so that the service is never without
-    for key, destination in wanted.items():
-        if key not in was:
-            out.append((message(IPVS_CMD_NEW_DEST, item, destination), ()))
-        elif was[key] != destination:
-            out.append((message(IPVS_CMD_SET_DEST, item, destination), ()))
-    gone = [destination for key, destination in was.items() if key not in wanted]
-    return out + [(message(IPVS_CMD_DEL_DEST, item, d), (errno.ENOENT,)) for d in gone]
+    for verb, destination in edits(op.old, item):
+        out.append((message(_VERBS[verb], item, destination), (errno.ENOENT,) if verb == "delete" else ()))
+    return out
+
+
+_VERBS = {"add": IPVS_CMD_NEW_DEST, "edit": IPVS_CMD_SET_DEST, "delete": IPVS_CMD_DEL_DEST}
 
 
 def perform(netns: str | int, ops: Iterable[Op]) -> Iterator[Op]:

@@ -44,3 +44,18 @@ class IpvsService(Item):
     def __str__(self) -> str:
         host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
         return f"ipvs {self.protocol} {host}:{self.port}"
+
+
+def edits(old: IpvsService, new: IpvsService) -> list[tuple[Literal["add", "edit", "delete"], IpvsDestination]]:
+    """The steps from the old destinations, told apart by address and port, to the new.
+
+    Those that serve come first, new ones or not: of a service without any for a moment connections are refused.
+    """
+    before = {(d.address, d.port): d for d in old.destinations}
+    after = {(d.address, d.port): d for d in new.destinations}
+    put = sorted((d for place, d in after.items() if before.get(place) != d), key=lambda d: not d.weight)
+    steps: list[tuple[Literal["add", "edit", "delete"], IpvsDestination]] = []
+    for destination in put:
+        known = (destination.address, destination.port) in before
+        steps.append(("edit" if known else "add", destination))
+    return steps + [("delete", destination) for place, destination in before.items() if place not in after]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from netlab.base.addresses import Address
 from netlab.model.explain.command import Command, command, option
-from netlab.model.ipvs import IpvsDestination, IpvsService
+from netlab.model.ipvs import IpvsDestination, IpvsService, edits
 
 _SERVICE = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
+_VERBS = {"add": "-a", "edit": "-e", "delete": "-d"}
 _METHOD = {"masq": "-m", "tunnel": "-i", "route": "-g"}
 
 
@@ -16,16 +17,8 @@ def create(service: IpvsService) -> list[Command]:
 
 
 def change(old: IpvsService, new: IpvsService) -> list[Command]:
-    """Destinations are told apart by address and port."""
     head = [_command("-E", new, *_options(new))] if _options(old) != _options(new) else []
-    before = {(d.address, d.port): d for d in old.destinations}
-    after = {(d.address, d.port): d for d in new.destinations}
-    return [
-        *head,
-        *(_destination("-e", new, d) for place, d in after.items() if before.get(place, d) != d),
-        *(_destination("-a", new, d) for place, d in after.items() if place not in before),
-        *(_command("-d", new, "-r", _endpoint(*place)) for place in before if place not in after),
-    ]
+    return [*head, *(_destination(_VERBS[verb], new, destination) for verb, destination in edits(old, new))]
 
 
 def delete(service: IpvsService) -> list[Command]:
@@ -42,8 +35,11 @@ def _options(service: IpvsService) -> tuple[str, ...]:
 
 
 def _destination(verb: str, service: IpvsService, real: IpvsDestination) -> Command:
+    where = ("-r", _endpoint(real.address, real.port))
+    if verb == "-d":
+        return _command(verb, service, *where)
     weight = ("-w", str(real.weight)) if verb == "-e" or real.weight != 1 else ()
-    return _command(verb, service, "-r", _endpoint(real.address, real.port), _METHOD[real.method], *weight)
+    return _command(verb, service, *where, _METHOD[real.method], *weight)
 
 
 def _endpoint(address: Address, port: int) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyroute2.netlink.generic.ipvs import (
     IPVS_CMD_DEL_DEST,
     IPVS_CMD_DEL_SERVICE,
@@ -93,3 +96,31 @@ def test_operations_touch_only_what_differs() -> None:
     assert commands(Change(WEB, heavier)) == [IPVS_CMD_SET_DEST]
     assert commands(Change(WEB, replace(WEB, scheduler="wrr"))) == [IPVS_CMD_SET_SERVICE]
     assert commands(Change(WEB, WEB)) == []
+
+
+weights = st.dictionaries(st.integers(1, 4), st.integers(0, 2))
+
+
+@given(weights, weights)
+def test_a_service_that_has_somebody_to_serve_it_has_so_all_the_time(old: dict[int, int], new: dict[int, int]) -> None:
+    """A moment without is a connection refused."""
+
+    def service(found: dict[int, int]) -> IpvsService:
+        ends = tuple(IpvsDestination(ip_address(f"10.0.0.{n}"), 80, weight=weight) for n, weight in found.items())
+        return replace(WEB, destinations=ends)
+
+    def serving() -> bool:
+        return any(now.values())
+
+    now = dict(old)
+    always = serving() and any(new.values())
+    for message, _ in ipvs.requests(Change(service(old), service(new))):
+        got = sent(message)
+        end = got.get_attr("IPVS_CMD_ATTR_DEST")
+        number = ipvs._unpacked(end.get_attr("IPVS_DEST_ATTR_ADDR"), socket.AF_INET).packed[-1]
+        if got["cmd"] == IPVS_CMD_DEL_DEST:
+            del now[number]
+        else:
+            now[number] = end.get_attr("IPVS_DEST_ATTR_WEIGHT")
+        assert serving() or not always, got
+    assert now == new

@@ -99,8 +99,8 @@ def test_ipvs() -> None:
     third = IpvsDestination(ip_address("10.1.0.3"), 8080, weight=3, method="route")
     assert typed(Change(old, service(drained, third, scheduler="wrr", persistence=300))) == [
         "ipvsadm -E -t 10.96.0.1:80 -s wrr -p 300",
-        "ipvsadm -e -t 10.96.0.1:80 -r 10.1.0.2:8080 -m -w 0",
         "ipvsadm -a -t 10.96.0.1:80 -r 10.1.0.3:8080 -g -w 3",
+        "ipvsadm -e -t 10.96.0.1:80 -r 10.1.0.2:8080 -m -w 0",
         "ipvsadm -d -t 10.96.0.1:80 -r 10.1.0.1:8080",
     ]
     six = IpvsService(protocol="sctp", address=ip_address("fd00::1"), port=80)
