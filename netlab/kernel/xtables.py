@@ -25,7 +25,7 @@ from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from netlab.kernel import netns as namespaces
-from netlab.kernel.xtrules import MODULE, OPEN, REST, VERDICT, Encoder, Jumps, NotUnderstoodError
+from netlab.kernel.xtrules import MODULE, OPEN, REST, VERDICT, Encoder, NotUnderstoodError
 from netlab.model.diff import Delete, Op
 from netlab.model.iptables import Chain
 from netlab.model.restore import sides
@@ -142,13 +142,23 @@ def laid_out(family: int, name: str, table: Table, ops: Sequence[Op]) -> Layout:
     builtin = [chain for chain, hook in _HOOKS.items() if table.hooks >> hook & 1]
     own = sorted(chains.keys() - set(builtin))
     numbers = {chain: number for number, chain in enumerate(own)}
-    encoder, jumps, kept = Encoder(family, name), Jumps(), dict[int, int]()
+    encoder, kept = Encoder(family, name, numbers), dict[int, int]()
+    jumps = encoder.jumps
     base = _REPLACE_HEAD.size
     blob, parts, starts = bytearray(base), list[bytes](), array("I")
     begins, ends = [_UNHOOKED] * 5, [_UNHOOKED] * 5
     at = entries = 0
     for chain in [*builtin, *own]:
+        if len(parts) > _PIECES:
+            blob += b"".join(parts)
+            parts.clear()
         rules = chains[chain]
+        if len(rules) == 2 and isinstance(rules[1], str):
+            end = encoder.endpoint(chain, rules, at, parts)  # type: ignore[arg-type]
+            if end:
+                starts.append(at + encoder.head)
+                at, entries = end, entries + 4
+                continue
         if chain in builtin:
             begins[_HOOKS[chain]] = at
         else:
@@ -161,7 +171,7 @@ def laid_out(family: int, name: str, table: Table, ops: Sequence[Op]) -> Layout:
             for rule in rules:
                 last = at
                 if isinstance(rule, str):
-                    at = encoder.rules([rule], at, parts, numbers, jumps)
+                    at = encoder.rules([rule], at, parts)
                 else:
                     kept[entries] = rule.number
                     parts.append(rule.entry)
@@ -171,15 +181,12 @@ def laid_out(family: int, name: str, table: Table, ops: Sequence[Op]) -> Layout:
                         jumps.to.append(_known(numbers, rule.jump))
                 entries += 1
         else:
-            at = encoder.rules(rules, at, parts, numbers, jumps)  # type: ignore[arg-type]
+            at = encoder.rules(rules, at, parts)  # type: ignore[arg-type]
             parts.append(encoder.ending)
             at += len(encoder.ending)
             entries += len(rules) + 1
         if chain in builtin:
             ends[_HOOKS[chain]] = last
-        if len(parts) > _PIECES:
-            blob += b"".join(parts)
-            parts.clear()
     parts.append(encoder.beginning("ERROR"))
     entries += 1
     blob += b"".join(parts)

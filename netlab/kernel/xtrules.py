@@ -14,13 +14,14 @@ import re
 import socket
 import struct
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from netlab.model.iptables import CHAIN_NAME_MAX
 
+K = TypeVar("K")
 T = TypeVar("T")
 #: xt_entry_match and xt_entry_target: size, name, revision
 MODULE = struct.Struct("=H29sB")
@@ -50,103 +51,148 @@ class Jumps:
     to: array[int] = field(default_factory=lambda: array("i"))
 
 
-class Encoder:
-    """Lines of one IP version and one table to entries. NotUnderstoodError for a line that is the tool's."""
+class _Endpoint(NamedTuple):
+    """What chains of one Service's endpoints have in common: what stands between the source address of the first rule
+    and the address to which the second rewrites, and behind that; bytes of all; where the verdict of the first is, and
+    the number of the chain that it leads to."""
 
-    def __init__(self, family: int, table: str) -> None:
+    between: bytes
+    behind: bytes
+    size: int
+    jump: int
+    number: int
+
+
+class Encoder:
+    """Lines of one table to entries, one after the other. NotUnderstoodError for a line that is the tool's."""
+
+    def __init__(self, family: int, table: str, chains: Mapping[str, int]) -> None:
+        """chains: by their names, the numbers of those that there will be."""
         self.family = family
+        self.jumps = Jumps()
+        self._chains = chains
         self._fixed = 84 if family == 4 else 136
         #: of ipt_entry, up to its matches
-        self.size = 112 if family == 4 else 168
-        # what `-s` of one address and nothing else leaves over: no destination, two masks, no devices, no protocol
-        address = 4 if family == 4 else 16
-        self._alone = bytes(address) + b"\xff" * address + bytes(self._fixed - 3 * address)
+        self._size = 112 if family == 4 else 168
         self._host = "/32" if family == 4 else "/128"
-        # what stands before a comment, between it and the target, and behind
-        self._starts: dict[str, tuple[bytes, bytes]] = {}
-        self._mores: dict[str, bytes] = {"": b""}
+        self._behind = self._host + " "
+        # entries that differ in their comment alone: what stands around it; chains that differ in an endpoint alone
+        self._noted: dict[str, tuple[bytes, bytes]] = {}
+        self._endpoints: dict[tuple[str, str, str], _Endpoint] = {}
+        self._known: dict[str, bytes] = {"": b""}
+        self._networks: dict[str, bytes] = {}
         # the kernel would let nat drop, and the tool does not
         verdicts = [name for name in VERDICTS if (table, name) != ("nat", "DROP")]
         self._targets = {name: _standard(VERDICTS[name]) for name in verdicts}
-        self._rests: dict[int, tuple[bytes, int]] = {}
-        nothing = self._base("")
         #: behind the last rule of a chain: back to where the packet came from
-        self.ending = nothing + self._rest(0, 40)[0] + _standard(VERDICTS["RETURN"])
-        self._beginning = nothing + self._rest(0, 64)[0] + MODULE.pack(64, b"ERROR", 0)
+        self.ending = self._entry("", b"", _standard(VERDICTS["RETURN"]))
+        self._beginning = self._entry("", b"", MODULE.pack(64, b"ERROR", 0) + bytes(32))[:-32]
+        #: bytes of the entry before the first rule of a chain
+        self.head = len(self._beginning) + 32
 
     def beginning(self, name: str) -> bytes:
         """The entry before the first rule of a chain, which bears its name."""
         return self._beginning + _bytes(name, CHAIN_NAME_MAX).ljust(32, b"\0")
 
-    def rules(self, lines: Iterable[str], at: int, parts: list[bytes], chains: Mapping[str, int], jumps: Jumps) -> int:
+    def rules(self, lines: Iterable[str], at: int, parts: list[bytes]) -> int:
         """Entries, of which the first will be at byte `at`, and where they end.
 
-        parts: gets the entries in pieces. chains: by their names, the numbers of those that there will be. jumps: gets
-        the verdicts that are left open.
+        parts: gets the entries in pieces. A proxy writes three kinds of lines by the hundred thousand, and most of each
+        is as in the one before: `-s ADDRESS …`, `… -j DNAT --to-destination ADDRESS`, `-m comment --comment "…" …`.
         """
-        last, made = "", b""
-        starts, mores, targets, rests = self._starts, self._mores, self._targets, self._rests
+        noted, chains, spelt = self._noted, self._chains, self._spelt
         for line in lines:
-            cut = line.split('"')
-            if len(cut) == 3:
-                before, note, behind = cut
-                start, early = starts.get(before) or self._start(before)
-                if note != last:
-                    last, made = note, _comment(note)
-                comment = early + made if early else made
-                text, leads, target = behind.rpartition(" -j ")
-                if not leads:
-                    text, target = target, ""
+            number = around = None
+            if line.startswith(_QUOTED):
+                note, _, behind = line[len(_QUOTED) :].partition('"')
+                match, _, target = behind.rpartition(" -j ")
+                number = chains.get(target)
+                around = noted.get(match) if number is not None else None
+            if around is not None:
+                parts += (around[0], _comment(note), around[1])
+                at += len(around[0]) + _COMMENT_SIZE + len(around[1])
             else:
-                start, text, target = self._parted(line)
-                comment = b""
-            more = mores.get(text)
-            if more is None:
-                more = self._more(text)
-            raw = targets.get(target)
-            number = -1
-            if raw is None:
-                number = chains.get(target, -1)
-                raw = _JUMP if number >= 0 or not target else self._target(target)
-            length = len(comment) + len(more)
-            known = rests.get(length << 16 | len(raw))
-            rest, size = self._rest(length, len(raw)) if known is None else known
-            parts += (start, rest, comment, more, raw)
-            at += size
-            if raw is _JUMP:
-                jumps.at.append(at - OPEN)
-                jumps.to.append(number)
+                entry, number = spelt(line)
+                parts.append(entry)
+                at += len(entry)
+                if number is not None and number >= 0 and line.startswith(_QUOTED):
+                    _remembered(noted, match, (entry[: self._size], entry[self._size + _COMMENT_SIZE :]))
+            if number is not None:
+                self.jumps.at.append(at - OPEN)
+                self.jumps.to.append(number)
         return at
 
-    def _rest(self, matches: int, target: int) -> tuple[bytes, int]:
-        """What stands between addresses and matches, for so many bytes of these and of the target; the whole's size."""
-        before = self.size + matches
-        if before + target > 0xFFFF:
-            raise NotUnderstoodError("an entry of more than 65,535 bytes")
-        packed = REST.pack(0, before, before + target, 0).ljust(self.size - self._fixed, b"\0")
-        known = self._rests[matches << 16 | target] = packed, before + target
-        return known
+    def endpoint(self, name: str, lines: Sequence[str], at: int, parts: list[bytes]) -> int:
+        """A chain of one endpoint, its name and its end included: where it ends, and 0 for any other chain.
 
-    def _start(self, text: str) -> tuple[bytes, bytes]:
-        """What stands before a comment: addresses and the like, and matches. An endpoint's own address does not come
-        again."""
-        if not text.endswith(_NOTED):
-            raise NotUnderstoodError(text)
-        base = text[: -len(_NOTED)]
-        if base.startswith("-s ") and base.endswith(self._host + " ") and base.count(" ") == 2:
-            return self._packed(base[3 : -1 - len(self._host)]) + self._alone, b""
-        start, matches, _ = self._parted(base.rstrip(" "))
-        return _remembered(self._starts, text, (start, self._more(matches) if matches else b""))
+        What the endpoint sends to itself is marked, what others send is rewritten. Nine of ten chains are such, and
+        those of a Service differ in name and address alone.
+        """
+        own, _, marks = lines[0].partition(self._behind)
+        before, _, where = lines[1].partition(_DNAT_TO)
+        host, _, port = where.rpartition(":")
+        address = own[3:]
+        if own[:3] != "-s " or (host if self.family == 4 else host[1:-1]) != address:
+            return 0
+        known = self._endpoints.get((marks, before, port))
+        if known is None:
+            known = self._alike(lines)
+            if known is None:
+                return 0
+            _remembered(self._endpoints, (marks, before, port), known)
+        raw = self._packed(address)
+        end = raw.ljust(16, b"\0")
+        title = _bytes(name, CHAIN_NAME_MAX).ljust(32, b"\0")
+        parts += (self._beginning, title, raw, known.between, end, end, known.behind)
+        self.jumps.at.append(at + known.jump)
+        self.jumps.to.append(known.number)
+        return at + known.size
 
-    def _parted(self, line: str) -> tuple[bytes, str, str]:
-        """A line without quotes: addresses and the like, the matches, the target."""
-        if '"' in line:
+    def _alike(self, lines: Sequence[str]) -> _Endpoint | None:
+        """What all chains have that differ from this in the endpoint alone. None where every chain is of its own."""
+        if " -m recent " in lines[1]:
+            return None
+        (marked, number), (sent, _) = map(self._spelt, lines)
+        if number is None:
+            return None
+        target = len(sent) - _DNAT_SIZE
+        between = marked[4 if self.family == 4 else 16 :] + sent[: target + _DNAT_FIRST]
+        behind = sent[target + _DNAT_FIRST + 32 :] + self.ending
+        size = self.head + len(marked) + len(sent) + len(self.ending)
+        return _Endpoint(between, behind, size, self.head + len(marked) - OPEN, number)
+
+    def _spelt(self, line: str) -> tuple[bytes, int | None]:
+        """A rule's entry, and the number of the chain that it leads to, -1 for the next rule, None for neither."""
+        cut = line.split('"')
+        if len(cut) == 1:
+            early, comment, late = line, b"", ""
+        elif len(cut) == 3 and cut[0].endswith(_NOTED):
+            early, comment, late = cut[0][: -len(_NOTED)].rstrip(" "), _comment(cut[1]), cut[2]
+        else:
             raise NotUnderstoodError(line)
-        head, jump, target = f" {line}".rpartition(" -j ")
-        if not jump:
+        head, found, target = f" {late if comment else early}".rpartition(" -j ")
+        if not found:
             head, target = target, ""
-        base, found, matches = head.partition(" -m ")
-        return self._base(base), found + matches, target
+        base, found, first = (f" {early}" if comment else head).partition(" -m ")
+        matches = self._matches(found + first)
+        if comment:
+            matches += comment + self._matches(head[1:])
+        number = None
+        raw = self._targets.get(target)
+        if raw is None:
+            number = self._chains.get(target, -1)
+            if number < 0 and target:
+                raw, number = self._target(target), None
+            else:
+                raw = _JUMP
+        return self._entry(base, matches, raw), number
+
+    def _entry(self, base: str, matches: bytes, target: bytes) -> bytes:
+        before = self._size + len(matches)
+        if before + len(target) > 0xFFFF:
+            raise NotUnderstoodError("an entry of more than 65,535 bytes")
+        rest = REST.pack(0, before, before + len(target), 0).ljust(self._size - self._fixed, b"\0")
+        return b"".join((self._base(base), rest, matches, target))
 
     def _base(self, text: str) -> bytes:
         """Addresses, devices, protocol."""
@@ -183,16 +229,25 @@ class Encoder:
 
     def _network(self, text: str) -> bytes:
         """Address and mask."""
+        if text.endswith(self._host):
+            packed = self._packed(text[: -len(self._host)])
+            return packed + b"\xff" * len(packed)
+        known = self._networks.get(text)
+        if known is not None:
+            return known
         try:
             network = ip_network(text)
         except ValueError as e:
             raise NotUnderstoodError(text) from e
         if network.version != self.family:
             raise NotUnderstoodError(text)
-        return network.network_address.packed + network.netmask.packed
+        return _remembered(self._networks, text, network.network_address.packed + network.netmask.packed)
 
-    def _more(self, text: str) -> bytes:
-        """Matches, each with its ` -m `."""
+    def _matches(self, text: str) -> bytes:
+        """Each with its ` -m `."""
+        known = self._known.get(text)
+        if known is not None:
+            return known
         if not text.startswith(" -m "):
             raise NotUnderstoodError(text)
         found = []
@@ -202,12 +257,12 @@ class Encoder:
             if make is None:
                 raise NotUnderstoodError(one)
             found.append(make(self.family, options))
-        return _remembered(self._mores, text, b"".join(found))
+        return _remembered(self._known, text, b"".join(found))
 
     def _target(self, text: str) -> bytes:
         name, _, options = text.partition(" ")
-        if name == "DNAT":
-            return self._dnat(options)
+        if text.startswith(_DNAT_TO[4:]):
+            return b"".join(self._dnat(text[len(_DNAT_TO) - 4 :]))
         if name == "MARK":
             marked = re.fullmatch(r"--set-xmark 0x([0-9a-f]{1,8})/0x([0-9a-f]{1,8})", options)
             if not marked:
@@ -221,11 +276,8 @@ class Encoder:
             return module("REJECT", 0, struct.pack("=I", 3 if self.family == 4 else 4))
         raise NotUnderstoodError(text)
 
-    def _dnat(self, options: str) -> bytes:
+    def _dnat(self, where: str) -> tuple[bytes, ...]:
         """To one address, perhaps with a port."""
-        option, _, where = options.partition(" ")
-        if option != "--to-destination":
-            raise NotUnderstoodError(options)
         address, port = where, ""
         if self.family == 4:
             address, _, port = where.partition(":")
@@ -234,15 +286,15 @@ class Encoder:
             address = address.removesuffix("]")
         packed = self._packed(address).ljust(16, b"\0")
         if not port:
-            return b"".join((_DNAT, b"\1\0\0\0", packed, packed, bytes(12)))
+            return _DNAT, b"\1\0\0\0", packed, packed, bytes(12)
         number = _decimal(port).to_bytes(2, "big")
-        return b"".join((_DNAT, b"\3\0\0\0", packed, packed, number, number, bytes(8)))
+        return _DNAT, b"\3\0\0\0", packed, packed, number, number, bytes(8)
 
 
-def _remembered(memory: dict[str, T], text: str, made: T) -> T:
+def _remembered(memory: dict[K, T], key: K, made: T) -> T:
     if len(memory) >= _MEMORY:
         memory.clear()
-    memory[text] = made
+    memory[key] = made
     return made
 
 
@@ -288,9 +340,14 @@ def _standard(verdict: int) -> bytes:
 
 
 _JUMP = _standard(0)
-_DNAT = MODULE.pack(80, b"DNAT", 2)
-_COMMENT = MODULE.pack(32 + 256, b"comment", 0)
+_DNAT_TO = " -j DNAT --to-destination "
+#: bytes of it, and before its first address
+_DNAT_SIZE, _DNAT_FIRST = 80, 36
+_DNAT = MODULE.pack(_DNAT_SIZE, b"DNAT", 2)
+_COMMENT_SIZE = 32 + 256
+_COMMENT = MODULE.pack(_COMMENT_SIZE, b"comment", 0)
 _NOTED = "-m comment --comment "
+_QUOTED = _NOTED + '"'
 #: bytes of a jump from its verdict on
 OPEN = 8
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlab.kernel.xtables import Rule, Table, laid_out, parsed
-from netlab.kernel.xtrules import Encoder, Jumps, NotUnderstoodError
+from netlab.kernel.xtrules import Encoder, NotUnderstoodError
 from netlab.model import Chain, IptablesRule
 from netlab.model.diff import Change, Create, Delete
 
@@ -48,7 +48,7 @@ FOREIGN = [
 
 def empty() -> Table:
     """A nat table as new."""
-    encoder = Encoder(4, "nat")
+    encoder = Encoder(4, "nat", {})
     accept = encoder.ending[:-8] + struct.pack("=i4x", -2)
     names = ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")
     return Table(HOOKS, {name: [Rule(accept, None, at)] for at, name in enumerate(names)}, 5)
@@ -68,7 +68,7 @@ def chain(name: str, *lines: str) -> Chain:
 @pytest.mark.parametrize("line", FOREIGN)
 def test_what_is_the_tools(line: str) -> None:
     with pytest.raises(NotUnderstoodError):
-        Encoder(4, "nat").rules([line], 0, [], {"c": 0}, Jumps())
+        Encoder(4, "nat", {"c": 0}).rules([line], 0, [])
 
 
 WORDS = """-s -d -i -o -p -m -j ! tcp udp sctp comment --comment --dport --sport 80 1:2 mark --mark 0x1/0x1 ACCEPT DNAT
@@ -81,7 +81,7 @@ words = st.sampled_from([*WORDS.split(), '"', "\\", "\0", "\ud800"])
 def test_any_line_is_an_entry_or_the_tools(line: str, family: int) -> None:
     parts: list[bytes] = []
     try:
-        end = Encoder(family, "filter").rules([line], 0, parts, {"c": 0}, Jumps())
+        end = Encoder(family, "filter", {"c": 0}).rules([line], 0, parts)
     except NotUnderstoodError:
         return
     whole = b"".join(parts)
