@@ -52,12 +52,14 @@ class Jumps:
 
 
 class _Endpoint(NamedTuple):
-    """What chains of one Service's endpoints have in common: what stands between the source address of the first rule
-    and the address to which the second rewrites, and behind that; bytes of all; where the verdict of the first is, and
-    the number of the chain that it leads to."""
+    """What chains of endpoints have in common, but for name, comment and address: the first rule behind its source, up
+    to the comment of the second, up to where it rewrites to, and the rest. Bytes of all; where the verdict of the first
+    is, and the number of the chain that it leads to."""
 
+    first: bytes
     between: bytes
-    behind: bytes
+    second: bytes
+    last: bytes
     size: int
     jump: int
     number: int
@@ -78,7 +80,7 @@ class Encoder:
         self._behind = self._host + " "
         # entries that differ in their comment alone: what stands around it; chains that differ in an endpoint alone
         self._noted: dict[str, tuple[bytes, bytes]] = {}
-        self._endpoints: dict[tuple[str, str, str], _Endpoint] = {}
+        self._endpoints: dict[tuple[str, ...], _Endpoint] = {}
         self._known: dict[str, bytes] = {"": b""}
         self._networks: dict[str, bytes] = {}
         # the kernel would let nat drop, and the tool does not
@@ -126,40 +128,67 @@ class Encoder:
         """A chain of one endpoint, its name and its end included: where it ends, and 0 for any other chain.
 
         What the endpoint sends to itself is marked, what others send is rewritten. Nine of ten chains are such, and
-        those of a Service differ in name and address alone.
+        most differ in name, comment and address alone.
         """
-        own, _, marks = lines[0].partition(self._behind)
+        own, _, rest = lines[0].partition(self._behind)
         before, _, where = lines[1].partition(_DNAT_TO)
         host, _, port = where.rpartition(":")
         address = own[3:]
+        marked, sent = rest.split('"'), before.split('"')
         if own[:3] != "-s " or (host if self.family == 4 else host[1:-1]) != address:
             return 0
-        known = self._endpoints.get((marks, before, port))
+        if len(marked) != 3 or len(sent) != 3 or marked[1] != sent[1]:
+            return 0
+        shape = (marked[0], marked[2], sent[0], sent[2], port)
+        known = self._endpoints.get(shape) or self._alike(lines, shape)
         if known is None:
-            known = self._alike(lines)
-            if known is None:
-                return 0
-            _remembered(self._endpoints, (marks, before, port), known)
+            return 0
         raw = self._packed(address)
         end = raw.ljust(16, b"\0")
+        note = _comment(marked[1])
         title = _bytes(name, CHAIN_NAME_MAX).ljust(32, b"\0")
-        parts += (self._beginning, title, raw, known.between, end, end, known.behind)
+        parts += (
+            self._beginning,
+            title,
+            raw,
+            known.first,
+            note,
+            known.between,
+            note,
+            known.second,
+            end,
+            end,
+            known.last,
+        )
         self.jumps.at.append(at + known.jump)
         self.jumps.to.append(known.number)
         return at + known.size
 
-    def _alike(self, lines: Sequence[str]) -> _Endpoint | None:
-        """What all chains have that differ from this in the endpoint alone. None where every chain is of its own."""
-        if " -m recent " in lines[1]:
+    def _alike(self, lines: Sequence[str], shape: tuple[str, ...]) -> _Endpoint | None:
+        """What chains of this shape have in common. None where each is of its own: who remembers clients names it."""
+        if " -m recent " in lines[1] or lines[0].count(_NOTED) != 1 or lines[1].count(_NOTED) != 1:
             return None
         (marked, number), (sent, _) = map(self._spelt, lines)
-        if number is None:
+        note = _comment(lines[0].split('"')[1])
+        if number is None or marked.count(note) != 1 or sent.count(note) != 1:
             return None
-        target = len(sent) - _DNAT_SIZE
-        between = marked[4 if self.family == 4 else 16 :] + sent[: target + _DNAT_FIRST]
-        behind = sent[target + _DNAT_FIRST + 32 :] + self.ending
+        head, _, tail = marked.partition(note)
+        early, _, late = sent.partition(note)
+        target = len(late) - _DNAT_SIZE + _DNAT_FIRST
         size = self.head + len(marked) + len(sent) + len(self.ending)
-        return _Endpoint(between, behind, size, self.head + len(marked) - OPEN, number)
+        return _remembered(
+            self._endpoints,
+            shape,
+            _Endpoint(
+                first=head[4 if self.family == 4 else 16 :],
+                between=tail + early,
+                second=late[:target],
+                last=late[target + 32 :] + self.ending,
+                size=size,
+                jump=self.head + len(marked) - OPEN,
+                number=number,
+            ),
+        )
 
     def _spelt(self, line: str) -> tuple[bytes, int | None]:
         """A rule's entry, and the number of the chain that it leads to, -1 for the next rule, None for neither."""
