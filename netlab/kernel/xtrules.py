@@ -2,7 +2,7 @@
 
 What is understood here is what a proxy writes; `NotUnderstoodError` says that a line is iptables-restore's. Every byte
 is as the tool makes it, so that it lists the rules as they were asked for. A hundred thousand lines are spelt in one
-sitting, so that what comes again and again (ports, marks, chances, a Service's comment) is remembered.
+sitting, so that what comes again and again (ports, chances, all of an endpoint's chain but its address) is remembered.
 
 Facts: linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h, linux/netfilter/x*.h, and the tables that
 iptables-legacy-restore 1.8.9 makes.
@@ -99,8 +99,7 @@ class Encoder:
     def rules(self, lines: Iterable[str], at: int, parts: list[bytes]) -> int:
         """Entries, of which the first will be at byte `at`, and where they end.
 
-        parts: gets the entries in pieces. A proxy writes three kinds of lines by the hundred thousand, and most of each
-        is as in the one before: `-s ADDRESS …`, `… -j DNAT --to-destination ADDRESS`, `-m comment --comment "…" …`.
+        parts: gets the entries in pieces. Most lines are a choice among endpoints, and differ in comment and chain alone.
         """
         noted, chains, spelt = self._noted, self._chains, self._spelt
         for line in lines:
