@@ -99,7 +99,7 @@ class Encoder:
     def rules(self, lines: Iterable[str], at: int, parts: list[bytes]) -> int:
         """Entries, of which the first will be at byte `at`, and where they end.
 
-        parts: gets the entries in pieces. Most lines are a choice among endpoints, and differ in comment and chain alone.
+        parts: gets the entries in pieces. Most lines choose an endpoint, and differ in comment and chain alone.
         """
         noted, chains, spelt = self._noted, self._chains, self._spelt
         for line in lines:
