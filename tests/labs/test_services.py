@@ -48,6 +48,8 @@ CURES = {
     "external-ip": ["router: ip route replace 80.11.12.10 via 10.168.0.4"],
     "same-bridge": ["node1: sysctl -q -w net.bridge.bridge-nf-call-iptables=1"],
     "drained": ["node1: ipvsadm -e -t 10.0.1.175:80 -r 10.244.2.3:9376 -m -w 1"],
+    "homeless": ["node1: ip addr add 10.0.1.175/32 dev kube-ipvs0"],
+    "untracked": ["node3: sysctl -q -w net.ipv4.vs.conntrack=1"],
     "no-masquerade": ["node3: iptables -t nat -A KUBE-POSTROUTING -j MASQUERADE"],
 }  # fmt: skip
 
@@ -130,7 +132,7 @@ def test_what_can_be_predicted_is_what_happens(
         assert [line.outcome for line in e.check(answer=answer).lines] == ["passed"], answer
 
 
-@pytest.mark.parametrize("name", [on("services-iptables"), on("services-nftables")])
+@pytest.mark.parametrize("name", [on("services-iptables"), on("services-nftables"), on("services-ipvs")])
 def test_before_and_after_in_a_capture(name: str, exercises: Callable[..., Exercises], tmp_path: Path) -> None:
     e = exercises(name)
     e.start("dnat")

@@ -26,7 +26,7 @@ VIP = "10.96.0.20"
 #: a port at which no pod of a test's network answers by itself
 HELD = 8888
 #: how often endpoints come and go, and new connections a second: an emulator cannot do as much as a machine
-CHURN, RATE = int(os.environ.get("NETLAB_CHURN", "8")), int(os.environ.get("NETLAB_RATE", "10"))
+CHURN, RATE = int(os.environ.get("NETLAB_CHURN", "30")), int(os.environ.get("NETLAB_RATE", "20"))
 PORTS = [{"name": "p", "port": 80}, {"name": "u", "port": 8053, "protocol": "UDP"}]
 
 
