@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from netlab.base.errors import InputError
+from netlab.base.errors import InputError, MachineError
 from netlab.cli import output
 
 if TYPE_CHECKING:
@@ -154,8 +154,13 @@ def down(names: tuple[str, ...], everything: bool, as_json: bool) -> None:
 @cluster.command("list", epilog=output.examples("netlab cluster list", "netlab cluster list --json"))
 @output.json_option
 def list_(as_json: bool) -> None:
-    """List the clusters that are up."""
-    found = [_engine().cluster(name) for name in _up()]
+    """List the clusters that are up. One that another netlab has made is named on standard error."""
+    found = []
+    for name in _up():
+        try:
+            found.append(_engine().cluster(name))
+        except MachineError as e:
+            output.note(f"cluster {name}: {e} ({e.hint})")
     rows = [
         {"name": c.name, "nodes": len(c.nodes), "network": c.options.network, "proxy": c.options.proxy,
          "store": c.options.store, "ipv6": c.options.ipv6, "server": c.outer, "kubeconfig": c.kubeconfig}

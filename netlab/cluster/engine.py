@@ -88,9 +88,14 @@ class Engine:
     def _known(self, journal: Journal) -> Cluster | None:
         if journal.read(names_only=True) is None:
             return None
-        data = orjson.loads((journal.dir / CLUSTER).read_bytes())
-        places = Places(journal.dir, Path(data["disk"]), Path(data["images"]), self.machine.code())
-        return plans.plan(Options.of_json(data["options"]), places, port=data["port"])
+        file = journal.dir / CLUSTER
+        try:
+            data = orjson.loads(file.read_bytes())
+            places = Places(journal.dir, Path(data["disk"]), Path(data["images"]), self.machine.code())
+            return plans.plan(Options.of_json(data["options"]), places, port=data["port"])
+        except (ValueError, KeyError, TypeError) as e:
+            hint = f"use the netlab that made it, or: netlab cluster down {journal.name}"
+            raise MachineError(f"{file}: another netlab wrote it, or nobody did: {e}", hint=hint) from e
 
     @staticmethod
     def _remember(journal: Journal, cluster: Cluster) -> None:

@@ -123,7 +123,7 @@ def need(name: str) -> None:
     with scratch():
         feature = _try(trial)
     if not feature.ok:
-        there = "or run it on a kernel that has it, in a VM: netlab vm run -- netlab lab up …"
+        there = "or run the same on a kernel that has it, in a VM: netlab vm run -- netlab …"
         raise MachineError(f"this kernel has no {name}", hint=f"{feature.hint}; {there}")
 
 

@@ -12,10 +12,12 @@ from typing import Any, cast
 
 import pytest
 
+from netlab.base.errors import MachineError
 from netlab.cluster import plan
 from netlab.cluster.engine import Engine
 from netlab.cluster.options import options
 from netlab.cluster.plan import Places
+from netlab.lab.journal import Record
 
 
 class FakeMachine:
@@ -29,6 +31,9 @@ class FakeMachine:
 
     def boot(self) -> list[str]:
         return [self.python, "-c", "boot"]
+
+    def code(self) -> tuple[Path, ...]:
+        return (Path("/code"),)
 
     def processes(self, run_dir: Path) -> dict[str, dict[str, Any]]:
         return {name: {"state": "running"} for name in self.running}
@@ -92,3 +97,18 @@ def test_two_clusters_that_come_up_at_once_have_ports_of_their_own(tmp_path: Pat
         assert planned("a", meanwhile) == 6443
         assert other[0].result(60) == 6444
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+def test_a_cluster_of_another_netlab_is_named_with_what_to_do(tmp_path: Path) -> None:
+    engine = Engine(cast(Any, FakeMachine("python")), run_dir=tmp_path)
+    journal = engine.journal("c")
+    journal.dir.mkdir()
+    (journal.dir / "cluster.json").touch()
+    journal.write(Record(name="c", source="", digest=""))
+    asked = {**options("c").as_json(), "from_the_future": True}
+    (journal.dir / "cluster.json").write_text(
+        json.dumps({"options": asked, "port": 6443, "disk": "/d", "images": "/i"})
+    )
+    with pytest.raises(MachineError, match=r"cluster\.json: another netlab wrote it.*from_the_future") as e:
+        engine.cluster("c")
+    assert e.value.hint == "use the netlab that made it, or: netlab cluster down c"
