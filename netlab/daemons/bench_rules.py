@@ -44,7 +44,7 @@ ENDPOINTS = 10
 PODS, PORT = "10.128.0.0/9", 8080
 #: what every kernel can do
 USUAL = tuple(mode for mode in MODES if mode != "ipvs")
-#: above it a first load takes minutes by iptables-nft, and in nftables with a map per Service: both are quadratic
+#: above it a first load takes minutes in nftables with a map per Service, and by the bare tools of both: all are quadratic
 LOAD_MAX = 2000
 #: the issue's promises
 COMPILE_MAX, CHANGE_MAX, FLOOR_RATIO, RSS_MAX = 1.5, 0.005, 1.3, 500e6
@@ -312,7 +312,10 @@ def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
     endpoints = [(e.address, PORT) for one in parsed.slices for e in one.endpoints]
     gc.collect()
     items, note = 0, ""
-    load = mode in ("iptables-legacy", "nftables-direct", "ipvs") or count <= LOAD_MAX or slow
+    load = mode != "nftables" or count <= LOAD_MAX or slow
+    floors = load and (mode != "iptables-nft" or count <= LOAD_MAX or slow)
+    if load and not floors:
+        note = "the bare tool takes minutes for this size: --slow measures it"
     for _ in range(repeat):
         proxier = kind(config, 4)
 
@@ -331,7 +334,8 @@ def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
                 bare = road.measure(endpoints, PORT)
                 # the agent's first sync: it reads what is there, notes what will be its own, and puts it there
                 figures["apply"].append(timed(_first_sync, kernel, ours, proxier)[0])
-                figures["apply_floor"].append(by_hand(floor, mode, whole))
+                if floors:
+                    figures["apply_floor"].append(by_hand(floor, mode, whole))
                 speed = road.measure(places, PORT)
                 found = {"rate": speed.rate, "first": speed.first, "tail": speed.tail}
                 for name, value in {**found, "rate_floor": bare.rate, "first_floor": bare.first}.items():
@@ -346,7 +350,8 @@ def _services(mode: str, count: int, repeat: int, slow: bool) -> dict[str, Any]:
                 figures["change"].append(seconds)
                 if load:
                     figures["one"].append(timed(kernel.step, ours, "bench", step.gone, step.new)[0])
-                    figures["one_floor"].append(by_hand(floor, mode, step))
+                    if floors:
+                        figures["one_floor"].append(by_hand(floor, mode, step))
         del proxier, whole
         gc.collect()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -24,7 +24,7 @@ from netlab.kernel import netns as namespaces
 from netlab.kernel.commands import run_in
 from netlab.model.diff import Op
 from netlab.model.iptables import BUILTIN, Chain, IptablesRule, quoted, words
-from netlab.model.restore import by_table, restore_blocks
+from netlab.model.restore import by_table, restore_batches, restore_blocks
 
 Family = Literal[4, 6]
 
@@ -164,16 +164,24 @@ class Iptables:
         )
 
     def perform(self, netns: str | int, ops: Sequence[Op]) -> Iterator[None]:
-        """Carry chain operations out, a table at a time, each as a whole or not at all. As `restore` about errors."""
+        """Carry chain operations out, a table at a time. As `restore` about errors.
+
+        Each table changes as a whole or not at all. Of very many new chains by iptables-nft, those that nobody is led
+        to yet may be there before the rest.
+        """
         from netlab.kernel import xtables
         from netlab.kernel.refusals import Whys
 
         for (version, table), some in by_table(ops).items():
             family: Family = 4 if version == 4 else 6
             many = sum(len(op.item.lines) for op in some if isinstance(op.item, Chain)) >= MANY
-            if not (many and self.variant == "legacy" and xtables.replace(netns, family, table, some, wait=LOCK_WAIT)):
-                for text in restore_blocks(some).values():
-                    self.restore(netns, family, text, whys=Whys(some))
+            if many and self.variant == "legacy" and xtables.replace(netns, family, table, some, wait=LOCK_WAIT):
+                yield
+                continue
+            whys = Whys(some)
+            in_parts = many and self.variant == "nft"
+            for _, text in restore_batches(some) if in_parts else restore_blocks(some).items():
+                self.restore(netns, family, text, whys=whys)
             yield
 
     def restore(self, netns: str | int, family: Family, text: str, *, whys: Mapping[str, str] | None = None) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 
 import pytest
 
 from netlab.base.errors import KernelError
+from netlab.kernel import iptables as tool
 from netlab.kernel import netns
 from netlab.kernel.commands import run_in
 from netlab.kernel.iptables import Family, Iptables, parse_counters
 from netlab.model import Chain, IptablesRule
+from netlab.model.diff import Create
+from netlab.model.restore import restore_batches
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 
@@ -156,3 +160,30 @@ def test_a_table_that_the_kernel_refuses_as_a_whole(where: str) -> None:
     circle = "*filter\n:A - [0:0]\n:B - [0:0]\n-A A -j B\n-A B -j A\n-A FORWARD -j A\nCOMMIT\n"
     with pytest.raises(KernelError, match=r"line 7: COMMIT.*refuses the table as a whole"):
         Iptables("legacy").restore(where, 4, circle)
+
+
+def test_very_many_chains_come_in_parts(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By iptables-nft, which takes ten times as long for all at once. The way into them is the last."""
+    texts: list[str] = []
+    restored = Iptables.restore
+
+    def seen(self: Iptables, netns: str | int, family: Family, text: str, **more: object) -> None:
+        texts.append(text)
+        restored(self, netns, family, text, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Iptables, "restore", seen)
+    monkeypatch.setattr(tool, "MANY", 0)
+    monkeypatch.setattr(tool, "restore_batches", functools.partial(restore_batches, jumps=5))
+    ends = tuple(f"-p tcp -j END-{n}" for n in range(12))
+    chains = [Chain.written(4, "nat", f"END-{n}", ("-p tcp -j MARK --set-xmark 0x1/0x1",)) for n in range(12)]
+    chains.append(Chain.written(4, "nat", "ALL", ends))
+    way_in = Chain(family=4, table="nat", name="OUTPUT", rules=(IptablesRule.of("-j ALL"),))
+    iptables = Iptables("nft")
+    list(iptables.perform(where, [Create(way_in), *map(Create, chains)]))
+    assert len(texts) == 6 and "OUTPUT" in texts[-1] and not any("OUTPUT" in text for text in texts[:-1])
+    there = {chain.name: chain for chain in iptables.read(where, (4,))}
+    assert there["OUTPUT"].rules == way_in.rules
+    assert all(there[chain.name].lines == chain.lines for chain in chains)
+    bad = Chain.written(4, "nat", "BAD", ("-p tcp -j NOWHERE",), ("Service x/b",))
+    with pytest.raises(KernelError, match="wanted by Service x/b"):
+        list(iptables.perform(where, [Create(bad)]))
