@@ -44,7 +44,7 @@ ENDPOINTS = 10
 PODS, PORT = "10.128.0.0/9", 8080
 #: what every kernel can do
 USUAL = tuple(mode for mode in MODES if mode != "ipvs")
-#: above it a first load takes minutes in nftables with a map per Service, and by the bare tools of both: all are quadratic
+#: above it a first load takes minutes: in nftables with a map per Service, and by the bare iptables-nft
 LOAD_MAX = 2000
 #: the issue's promises
 COMPILE_MAX, CHANGE_MAX, FLOOR_RATIO, RSS_MAX = 1.5, 0.005, 1.3, 500e6
