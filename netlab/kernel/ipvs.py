@@ -1,6 +1,7 @@
-"""IPVS services and destinations of a namespace, over generic netlink with pyroute2's message class.
+"""IPVS services and destinations of a namespace, over generic netlink; pyroute2 decodes what the kernel says.
 
-pyroute2's IPVS class is not used: its `update` deletes, and it puts defaults into every request. Facts: ipvsadm(8),
+What is said to the kernel is packed here: pyroute2 takes 0.3 ms for a message, and 10,000 Services of ten endpoints are
+110,000. Its IPVS class is not used: its `update` deletes, and it puts defaults into every request. Facts: ipvsadm(8),
 linux/ip_vs.h, net/netfilter/ipvs/ip_vs_ctl.c.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
-import sys
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
@@ -31,6 +32,7 @@ from pyroute2.netlink.generic.ipvs import (
 
 from netlab.base.addresses import Address
 from netlab.kernel import generic
+from netlab.kernel.rtnl import wire
 from netlab.model.diff import Create, Delete, Op
 from netlab.model.ipvs import IpvsDestination, IpvsService, edits
 
@@ -41,6 +43,8 @@ _PROTOCOLS: dict[Protocol, int] = {"tcp": 6, "udp": 17, "sctp": 132}
 #: IP_VS_CONN_F_*, the low three bits of the method (linux/ip_vs.h); 1, local, is how masq shows for an own address
 _METHODS: dict[Method, int] = {"masq": 0, "tunnel": 2, "route": 3}
 _METHOD_MASK = 7
+#: IPVS_CMD_ATTR_*
+_SERVICE, _DESTINATION = 1, 2
 _PERSISTENT = 0x1  # IP_VS_SVC_F_PERSISTENT
 
 
@@ -75,55 +79,46 @@ def _family(address: Address) -> int:
     return int(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
 
 
-def service_attributes(service: IpvsService, *, whole: bool = True) -> list[list[Any]]:
+def _service(service: IpvsService, *, whole: bool) -> bytes:
     """IPVS_SVC_ATTR_*. whole: also what does not name the service."""
-    attributes: list[list[Any]] = [
-        ["IPVS_SVC_ATTR_AF", _family(service.address)],
-        ["IPVS_SVC_ATTR_PROTOCOL", _PROTOCOLS[service.protocol]],
-        ["IPVS_SVC_ATTR_ADDR", _packed(service.address)],
-        ["IPVS_SVC_ATTR_PORT", service.port],
+    found = [
+        wire.u16(1, _family(service.address)),
+        wire.u16(2, _PROTOCOLS[service.protocol]),
+        wire.attr(3, _packed(service.address)),
+        wire.attr(4, service.port.to_bytes(2, "big")),
     ]
     if whole:
-        v4 = service.address.version == 4
-        attributes += [
-            ["IPVS_SVC_ATTR_SCHED_NAME", service.scheduler],
-            ["IPVS_SVC_ATTR_FLAGS", {"flags": _PERSISTENT if service.persistence else 0, "mask": 0xFFFFFFFF}],
-            ["IPVS_SVC_ATTR_TIMEOUT", service.persistence],
+        found += [
+            wire.text(6, service.scheduler),
+            wire.attr(7, struct.pack("=II", _PERSISTENT if service.persistence else 0, 0xFFFFFFFF)),
+            wire.u32(8, service.persistence),
             # granularity of persistence: each client by itself. A be32 for IPv4, a prefix length as u32 for IPv6
-            ["IPVS_SVC_ATTR_NETMASK", "255.255.255.255" if v4 else str(IPv4Address((128).to_bytes(4, sys.byteorder)))],
+            wire.u32(9, 0xFFFFFFFF if service.address.version == 4 else 128),
         ]
-    return attributes
+    return wire.nested(_SERVICE, *found)
 
 
-def destination_attributes(destination: IpvsDestination, *, whole: bool = True) -> list[list[Any]]:
+def _destination(destination: IpvsDestination, *, whole: bool) -> bytes:
     """IPVS_DEST_ATTR_*. whole: also what does not name the destination."""
-    attributes: list[list[Any]] = [
-        ["IPVS_DEST_ATTR_ADDR", _packed(destination.address)],
-        ["IPVS_DEST_ATTR_PORT", destination.port],
-        ["IPVS_DEST_ATTR_ADDR_FAMILY", _family(destination.address)],
+    found = [
+        wire.attr(1, _packed(destination.address)),
+        wire.attr(2, destination.port.to_bytes(2, "big")),
+        wire.u16(11, _family(destination.address)),
     ]
     if whole:
-        attributes += [
-            ["IPVS_DEST_ATTR_FWD_METHOD", _METHODS[destination.method]],
-            ["IPVS_DEST_ATTR_WEIGHT", destination.weight],
-            ["IPVS_DEST_ATTR_U_THRESH", 0],
-            ["IPVS_DEST_ATTR_L_THRESH", 0],
-        ]
-    return attributes
+        numbers = (_METHODS[destination.method], destination.weight, 0, 0)  # the last two: thresholds, for none
+        found += [wire.u32(kind, number) for kind, number in enumerate(numbers, 3)]
+    return wire.nested(_DESTINATION, *found)
 
 
-def message(command: int, service: IpvsService | None = None, destination: IpvsDestination | None = None) -> Message:
+def message(command: int, service: IpvsService | None = None, destination: IpvsDestination | None = None) -> bytes:
     """A request. A service is named when a destination is spoken of, and told as a whole otherwise."""
-    msg = Message()
-    msg["cmd"], msg["version"] = command, GENL_VERSION
-    msg["attrs"] = []
+    found = generic.header(command, GENL_VERSION)
     if service is not None:
-        whole = command in (IPVS_CMD_NEW_SERVICE, IPVS_CMD_SET_SERVICE)
-        msg["attrs"].append(["IPVS_CMD_ATTR_SERVICE", {"attrs": service_attributes(service, whole=whole)}])
+        found += _service(service, whole=command in (IPVS_CMD_NEW_SERVICE, IPVS_CMD_SET_SERVICE))
     if destination is not None:
-        whole = command != IPVS_CMD_DEL_DEST
-        msg["attrs"].append(["IPVS_CMD_ATTR_DEST", {"attrs": destination_attributes(destination, whole=whole)}])
-    return msg
+        found += _destination(destination, whole=command != IPVS_CMD_DEL_DEST)
+    return found
 
 
 def decode_service(msg: Any) -> IpvsService | None:
@@ -157,17 +152,17 @@ def decode_destination(msg: Any, family: int) -> IpvsDestination:
 
 
 def _opened(netns: str | int) -> Any:
-    return generic.opened(netns, GENL_NAME, Message, module="ip_vs")
+    return generic.opened(netns, GENL_NAME, module="ip_vs")
 
 
 def read(netns: str | int) -> list[IpvsService]:
     """All services there with their destinations, in order. MachineError if the kernel has no IPVS."""
     found: list[IpvsService] = []
     with _opened(netns) as family:
-        services = [decode_service(answer) for answer in family.dump(message(IPVS_CMD_GET_SERVICE))]
+        services = [decode_service(answer) for answer in family.dump(message(IPVS_CMD_GET_SERVICE), Message)]
         for service in services:
             if service is not None:
-                answers = family.dump(message(IPVS_CMD_GET_DEST, service))
+                answers = family.dump(message(IPVS_CMD_GET_DEST, service), Message)
                 destinations = tuple(decode_destination(answer, _family(service.address)) for answer in answers)
                 found.append(replace(service, destinations=destinations))
     return sorted(found, key=lambda service: service.key)
@@ -177,9 +172,9 @@ def busy(netns: str | int) -> list[IpvsService]:
     """All services there, each with those destinations alone that have connections. MachineError as `read`."""
     found: list[IpvsService] = []
     with _opened(netns) as family:
-        services = [decode_service(answer) for answer in family.dump(message(IPVS_CMD_GET_SERVICE))]
+        services = [decode_service(answer) for answer in family.dump(message(IPVS_CMD_GET_SERVICE), Message)]
         for service in filter(None, services):
-            answers = family.dump(message(IPVS_CMD_GET_DEST, service))
+            answers = family.dump(message(IPVS_CMD_GET_DEST, service), Message)
             connected = [answer for answer in answers if _connections(answer)]
             destinations = tuple(decode_destination(answer, _family(service.address)) for answer in connected)
             found.append(replace(service, destinations=destinations))
@@ -193,7 +188,7 @@ def _connections(msg: Any) -> int:
     )
 
 
-def requests(op: Op) -> list[tuple[Message, tuple[int, ...]]]:
+def requests(op: Op) -> list[tuple[bytes, tuple[int, ...]]]:
     """An operation as requests, each with the error numbers that mean that it is done already. Pure."""
     item = op.item
     assert isinstance(item, IpvsService)
@@ -203,7 +198,7 @@ def requests(op: Op) -> list[tuple[Message, tuple[int, ...]]]:
         fresh = [(message(IPVS_CMD_NEW_DEST, item, d), ()) for d in item.destinations]
         return [(message(IPVS_CMD_NEW_SERVICE, item), ()), *fresh]
     assert isinstance(op.old, IpvsService)
-    out: list[tuple[Message, tuple[int, ...]]] = []
+    out: list[tuple[bytes, tuple[int, ...]]] = []
     if (op.old.scheduler, op.old.persistence) != (item.scheduler, item.persistence):
         out.append((message(IPVS_CMD_SET_SERVICE, item), ()))
     for verb, destination in edits(op.old, item):
@@ -222,6 +217,5 @@ def perform(netns: str | int, ops: Iterable[Op]) -> Iterator[Op]:
     with _opened(netns) as family:
         for op in ops:
             why = f" (wanted by {op.item.why})" if op.item.why else ""
-            for request, ignore in requests(op):
-                family.request(request, f"cannot {type(op).__name__.lower()} {op.item}{why}", ignore=ignore)
+            family.request(requests(op), f"cannot {type(op).__name__.lower()} {op.item}{why}")
             yield op

@@ -9,12 +9,10 @@ from __future__ import annotations
 import base64
 import errno
 import ipaddress
-import os
 import socket
 from collections.abc import Sequence
 from typing import Any
 
-from pyroute2.netlink import NetlinkError
 from pyroute2.netlink.generic.wireguard import (
     WG_CMD_GET_DEVICE,
     WG_CMD_SET_DEVICE,
@@ -137,7 +135,7 @@ def decode(answers: Sequence[Any]) -> Wireguard:
 
 
 def _opened(netns: str | int) -> Any:
-    return generic.opened(netns, WG_GENL_NAME, wgmsg, module="wireguard")
+    return generic.opened(netns, WG_GENL_NAME, module="wireguard")
 
 
 def _read(family: Any, device: str) -> Wireguard:
@@ -145,10 +143,10 @@ def _read(family: Any, device: str) -> Wireguard:
     msg["cmd"], msg["version"] = WG_CMD_GET_DEVICE, WG_GENL_VERSION
     msg["attrs"] = [["WGDEVICE_A_IFNAME", device]]
     try:
-        return decode(family.dump(msg))
-    except NetlinkError as e:
-        said = "it is no WireGuard device" if e.code == errno.EOPNOTSUPP else os.strerror(e.code)
-        raise KernelError(f"wireguard {device}: {said}", errno_=e.code, item=f"link {device}") from e
+        return decode(family.dump(generic.encoded(msg), wgmsg))
+    except OSError as e:
+        said = "it is no WireGuard device" if e.errno == errno.EOPNOTSUPP else e.strerror
+        raise KernelError(f"wireguard {device}: {said}", errno_=e.errno or 0, item=f"link {device}") from e
 
 
 def read(netns: str | int, device: str) -> Wireguard:
@@ -161,4 +159,4 @@ def configure(netns: str | int, device: str, wanted: Wireguard) -> None:
     """Give the device this configuration; peers that have it already keep their sessions."""
     with _opened(netns) as family:
         for msg in messages(device, wanted, _read(family, device)):
-            family.request(msg, f"cannot configure wireguard device {device}")
+            family.request([(generic.encoded(msg), ())], f"cannot configure wireguard device {device}")

@@ -134,8 +134,11 @@ class Netlink:
                 if seq == self._seq:
                     return None if answer == wire.NLMSG_ERROR else content
 
-    def dump(self, kind: int, body: bytes) -> Iterator[memoryview]:
-        """Bodies of all the messages that answer a dump request. A family that the kernel lacks gives none."""
+    def dump(
+        self, kind: int, body: bytes, *, nothing: Sequence[int] = (errno.EOPNOTSUPP, errno.EAFNOSUPPORT)
+    ) -> Iterator[memoryview]:
+        """Bodies of all the messages that answer a dump request. OSError, but for the numbers in `nothing`: a family
+        that the kernel lacks has none."""
         self._seq += 1
         seq = self._seq
         self._sock.send(wire.message(kind, wire.NLM_F_DUMP, seq, body))
@@ -147,7 +150,7 @@ class Netlink:
                     return
                 if answer == wire.NLMSG_ERROR:
                     code = -struct.unpack_from("=i", content)[0]
-                    if code in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT):
+                    if code in nothing:
                         return
                     raise OSError(code, os.strerror(code))
                 yield content

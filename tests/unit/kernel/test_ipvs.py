@@ -20,7 +20,8 @@ from pyroute2.netlink.generic.ipvs import (
     IPVS_CMD_SET_SERVICE,
 )
 
-from netlab.kernel import ipvs
+from netlab.kernel import generic, ipvs
+from netlab.kernel.rtnl import wire
 from netlab.model import IpvsDestination, IpvsService
 from netlab.model.diff import Change, Create, Delete
 
@@ -44,11 +45,9 @@ SIX = IpvsService(
 )
 
 
-def sent(message: Any) -> Any:
-    """What a peer would make of the bytes of a message."""
-    message["header"]["type"] = 0x20
-    message.encode()
-    received = ipvs.Message(message.data)
+def sent(message: bytes) -> Any:
+    """What pyroute2 makes of the bytes of a message."""
+    received = ipvs.Message(wire.message(0x20, 0, 0, message))
     received.decode()
     return received
 
@@ -79,11 +78,11 @@ def test_a_service_by_firewall_mark_is_passed_over() -> None:
     message = ipvs.Message()
     message["cmd"] = IPVS_CMD_NEW_SERVICE
     message["attrs"] = [["IPVS_CMD_ATTR_SERVICE", {"attrs": [["IPVS_SVC_ATTR_AF", 2], ["IPVS_SVC_ATTR_FWMARK", 7]]}]]
-    assert ipvs.decode_service(sent(message)) is None
+    assert ipvs.decode_service(sent(generic.encoded(message))) is None
 
 
 def commands(op: Create | Change | Delete) -> list[int]:
-    return [message["cmd"] for message, _ in ipvs.requests(op)]
+    return [sent(message)["cmd"] for message, _ in ipvs.requests(op)]
 
 
 def test_operations_touch_only_what_differs() -> None:
