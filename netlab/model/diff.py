@@ -179,6 +179,8 @@ def plan(
         elif not item.met_by(actual_item):
             late.append(Change(actual_item, item))
     late += [Change(old, vlan) if old else Create(vlan) for old, vlan in upkeep.put]
+    asked = (op.item for op in late if isinstance(op.item, BridgeVlan))
+    late[:0] = [Change(bridge, addressed) for bridge, addressed in vlans.unaddressed(after, wanted, asked)]
     late += _held_mtus(wanted, late)
     late += _no_longer_wanted(have, want, mine, before or {})
     late += _chains(have_chains, want_chains, my_chains)

@@ -8,12 +8,16 @@ wants a port with the VLANs that were asked for and no other makes the bridge wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
+from netlab.base.addresses import derived_mac
 from netlab.model.item import Key
 from netlab.model.links import Bridge, BridgeVlan, Link
 from netlab.model.state import HostState
+
+NO_ADDRESS = "00:00:00:00:00:00"
 
 
 class Upkeep(NamedTuple):
@@ -70,4 +74,21 @@ def upkeep(actual: HostState, wanted: HostState, was: HostState) -> Upkeep:
                 found.kept.add(own.order)
             if (released or robbed) and current != own:
                 found.put.append((current, own))
+    return found
+
+
+def unaddressed(actual: HostState, wanted: HostState, asked: Iterable[BridgeVlan]) -> list[tuple[Link, Link]]:
+    """Bridges that have to get an address first: as they are, and with one.
+
+    A bridge takes its address from a port, and when the last has left it is 00:00:00:00:00:00 again; such a bridge
+    takes no VLAN of its own, for it could not enter itself into its forwarding table.
+    """
+    found = []
+    for name in sorted({vlan.dev for vlan in asked if vlan.on_bridge}):
+        bridge, target = actual.link(name), wanted.link(name)
+        ports = {link.name: link.master for link in (*actual.all(Link), *wanted.all(Link))}
+        if bridge and target and not target.mac and name not in ports.values():
+            had = any(link.master == name for link in actual.all(Link))
+            if had or bridge.mac == NO_ADDRESS:
+                found.append((bridge, replace(bridge, mac=derived_mac("bridge", name))))
     return found

@@ -246,6 +246,19 @@ def test_frames_of_the_wrong_vlan_do_not_pass() -> None:
         assert answers(one, "10.0.0.3")
 
 
+def test_a_bridge_whose_last_port_has_left_takes_a_vlan() -> None:
+    """Without a port it has no address, and the kernel refuses it a VLAN of its own."""
+    bridge = Link(name="br0", kind=Bridge(vlan_filtering=True))
+    port = Link(name="d0", kind=Dummy(), master="br0")
+    loose = Link(name="d0", kind=Dummy())
+    own = BridgeVlan(dev="br0", vid=10, on_bridge=True)
+    states = (HostState.of([bridge, port]), HostState.of([bridge, loose, own]), HostState.of([bridge, loose]))
+    with world() as kernel:
+        for state in (*states, HostState.of([bridge, loose, own])):
+            kernel.apply(NS, "x", state)
+            assert kernel.plan_all("x", {NS: state}) == {}
+
+
 def test_vlans_as_commands() -> None:
     state = HostState.of([BRIDGE, PORT, ACCESS, BridgeVlan(dev="br0", vid=20, untagged=True, on_bridge=True)])
     other = HostState.of([BRIDGE, PORT, replace(ACCESS, vid=20)])

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from netlab.base.addresses import derived_mac
 from netlab.kernel.apply import Kernel, strangers
 from netlab.kernel.fake import FakeBackend
 from netlab.kernel.ledger import MemoryLedger
@@ -117,3 +118,21 @@ def test_the_fake_has_the_kernels_habits() -> None:
     assert shown(other, PORT) == ["br0 5 PVID untagged", "t 5 PVID untagged"]
     assert shown(other, replace(PORT, master=None, port=None)) == ["br0 5 PVID untagged"]
     assert shown(replace(BR0, kind=Bridge(default_pvid=0)), PORT) == []
+
+
+def test_a_bridge_without_ports_gets_an_address_before_a_vlan_of_its_own() -> None:
+    """The kernel has taken it away with the last port, and refuses the VLAN without (EINVAL)."""
+    alone = replace(BR0, mac="00:00:00:00:00:00")
+    own = BridgeVlan(dev="br0", vid=10, on_bridge=True)
+
+    def ops(actual: list[Item], wanted: list[Item]) -> list[Op]:
+        return plan(HostState.of(actual), HostState.of(wanted), was=HostState.of(actual))
+
+    with_one = replace(alone, mac=derived_mac("bridge", "br0"))
+    assert ops([alone], [BR0, own]) == [Change(alone, with_one), Create(own)]
+    there = replace(BR0, mac="02:00:00:00:00:01")
+    first, *_, last = ops([there, PORT], [BR0, replace(PORT, master=None, port=None), own])
+    assert (first, last) == (Change(there, with_one), Create(own))
+    # it needs none that has its own, or a port's, or is made anew
+    for actual, wanted in (([there], [BR0, own]), ([there, PORT], [BR0, PORT, own]), ([], [BR0, own])):
+        assert not any(isinstance(op, Change) for op in ops(actual, wanted))
