@@ -81,8 +81,9 @@ class Encoder:
         # entries that differ in their comment alone: what stands around it; chains that differ in an endpoint alone
         self._noted: dict[str, tuple[bytes, bytes]] = {}
         self._endpoints: dict[tuple[str, ...], _Endpoint] = {}
-        self._known: dict[str, bytes] = {"": b""}
+        self._known: dict[str, bytes] = {}
         self._networks: dict[str, bytes] = {}
+        self._bases: dict[str, bytes] = {}
         # the kernel would let nat drop, and the tool does not
         verdicts = [name for name in VERDICTS if (table, name) != ("nat", "DROP")]
         self._targets = {name: _standard(VERDICTS[name]) for name in verdicts}
@@ -224,6 +225,9 @@ class Encoder:
 
     def _base(self, text: str) -> bytes:
         """Addresses, devices, protocol."""
+        known = self._bases.get(text)
+        if known is not None:
+            return known
         source = dest = bytes(8 if self.family == 4 else 32)
         devices = {"-i": "", "-o": ""}
         protocol = inverted = 0
@@ -246,8 +250,10 @@ class Encoder:
         (came, came_mask), (went, went_mask) = map(_device, devices.values())
         known = source[:half] + dest[:half] + source[half:] + dest[half:] + came + went + came_mask + went_mask
         if self.family == 4:
-            return known + struct.pack("=HBB", protocol, 0, inverted)
-        return known + struct.pack("=HBBB3x", protocol, 0, int(bool(protocol)), inverted)
+            known += struct.pack("=HBB", protocol, 0, inverted)
+        else:
+            known += struct.pack("=HBBB3x", protocol, 0, int(bool(protocol)), inverted)
+        return known if "/" in text else _remembered(self._bases, text, known)
 
     def _packed(self, address: str) -> bytes:
         try:
@@ -273,6 +279,8 @@ class Encoder:
 
     def _matches(self, text: str) -> bytes:
         """Each with its ` -m `."""
+        if not text:
+            return b""
         known = self._known.get(text)
         if known is not None:
             return known

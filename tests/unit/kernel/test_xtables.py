@@ -91,6 +91,15 @@ def test_any_line_is_an_entry_or_the_tools(line: str, family: int) -> None:
     assert target + struct.unpack_from("=H", whole, target)[0] == end
 
 
+def test_what_is_remembered_is_not_all_that_is_understood() -> None:
+    """Session affinity names each endpoint's chain in a match: more than is remembered."""
+    recent = "-p tcp -m recent --set --name SEP-{} --mask 255.255.255.255 --rsource -m tcp -j ACCEPT"
+    encoder, parts = Encoder(4, "nat", {}), list[bytes]()
+    size = encoder.rules([recent.format(0)], 0, [])
+    assert encoder.rules(map(recent.format, range(10_000)), 0, parts) == 10_000 * size
+    assert encoder.rules(["-j RETURN", ""], 0, []) == 2 * len(encoder.ending)
+
+
 def test_what_is_laid_out_reads_as_what_was_asked_for() -> None:
     first = [Create(chain("b", "-p tcp -j a", "-j RETURN")), Create(chain("a", "-j ACCEPT", ""))]
     table = reread(laid_out(4, "nat", empty(), first).blob)
