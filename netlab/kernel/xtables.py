@@ -25,7 +25,8 @@ from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from netlab.kernel import netns as namespaces
-from netlab.kernel.xtrules import MODULE, OPEN, REST, VERDICT, Encoder, NotUnderstoodError
+from netlab.kernel.xtmodules import MODULE, OPEN, VERDICT, NotUnderstoodError
+from netlab.kernel.xtrules import REST, Encoder
 from netlab.model.diff import Delete, Op
 from netlab.model.iptables import Chain
 from netlab.model.restore import sides

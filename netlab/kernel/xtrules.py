@@ -14,32 +14,45 @@ import re
 import socket
 import struct
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import NamedTuple, TypeVar
 
+from netlab.kernel.xtmodules import (
+    COMMENT_SIZE,
+    DNAT,
+    DNAT_FIRST,
+    DNAT_SIZE,
+    DNAT_TO,
+    JUMP,
+    MATCHES,
+    MODULE,
+    NOTED,
+    OPEN,
+    QUOTED,
+    VERDICTS,
+    NotUnderstoodError,
+    commented,
+    decimal,
+    device,
+    module,
+    next_option,
+    number_of,
+    packed_name,
+    standard,
+)
 from netlab.model.iptables import CHAIN_NAME_MAX
 
 K = TypeVar("K")
 T = TypeVar("T")
-#: xt_entry_match and xt_entry_target: size, name, revision
-MODULE = struct.Struct("=H29sB")
 #: of an entry, behind what it says about addresses: nfcache, offset of the target, size, comefrom
 REST = struct.Struct("=IHHI")
-VERDICT = struct.Struct("=i")
-#: a verdict is -1 less than the hook's answer; RETURN is one of its own (XT_RETURN)
-VERDICTS = {"DROP": -1, "ACCEPT": -2, "RETURN": -5}
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "sctp": 132}
-_STATES = {"INVALID": 1, "ESTABLISHED": 2, "RELATED": 4, "NEW": 8, "SNAT": 64, "DNAT": 128, "UNTRACKED": 256}
 #: IPT_INV_SRCIP and so on
 _INVERTED = {"-i": 0x01, "-o": 0x02, "-s": 0x08, "-d": 0x10, "-p": 0x40}
 #: remembered spellings of one kind
 _MEMORY = 4096
-
-
-class NotUnderstoodError(Exception):
-    """A rule that is the tool's, or a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +99,16 @@ class Encoder:
         self._bases: dict[str, bytes] = {}
         # the kernel would let nat drop, and the tool does not
         verdicts = [name for name in VERDICTS if (table, name) != ("nat", "DROP")]
-        self._targets = {name: _standard(VERDICTS[name]) for name in verdicts}
+        self._targets = {name: standard(VERDICTS[name]) for name in verdicts}
         #: behind the last rule of a chain: back to where the packet came from
-        self.ending = self._entry("", b"", _standard(VERDICTS["RETURN"]))
+        self.ending = self._entry("", b"", standard(VERDICTS["RETURN"]))
         self._beginning = self._entry("", b"", MODULE.pack(64, b"ERROR", 0) + bytes(32))[:-32]
         #: bytes of the entry before the first rule of a chain
         self.head = len(self._beginning) + 32
 
     def beginning(self, name: str) -> bytes:
         """The entry before the first rule of a chain, which bears its name."""
-        return self._beginning + _bytes(name, CHAIN_NAME_MAX).ljust(32, b"\0")
+        return self._beginning + packed_name(name, CHAIN_NAME_MAX).ljust(32, b"\0")
 
     def rules(self, lines: Iterable[str], at: int, parts: list[bytes]) -> int:
         """Entries, of which the first will be at byte `at`, and where they end.
@@ -105,20 +118,20 @@ class Encoder:
         noted, chains, spelt = self._noted, self._chains, self._spelt
         for line in lines:
             number = around = None
-            if line.startswith(_QUOTED):
-                note, _, behind = line[len(_QUOTED) :].partition('"')
+            if line.startswith(QUOTED):
+                note, _, behind = line[len(QUOTED) :].partition('"')
                 match, _, target = behind.rpartition(" -j ")
                 number = chains.get(target)
                 around = noted.get(match) if number is not None else None
             if around is not None:
-                parts += (around[0], _comment(note), around[1])
-                at += len(around[0]) + _COMMENT_SIZE + len(around[1])
+                parts += (around[0], commented(note), around[1])
+                at += len(around[0]) + COMMENT_SIZE + len(around[1])
             else:
                 entry, number = spelt(line)
                 parts.append(entry)
                 at += len(entry)
-                if number is not None and number >= 0 and line.startswith(_QUOTED):
-                    _remembered(noted, match, (entry[: self._size], entry[self._size + _COMMENT_SIZE :]))
+                if number is not None and number >= 0 and line.startswith(QUOTED):
+                    _remembered(noted, match, (entry[: self._size], entry[self._size + COMMENT_SIZE :]))
             if number is not None:
                 self.jumps.at.append(at - OPEN)
                 self.jumps.to.append(number)
@@ -131,7 +144,7 @@ class Encoder:
         most differ in name, comment and address alone.
         """
         own, _, rest = lines[0].partition(self._behind)
-        before, _, where = lines[1].partition(_DNAT_TO)
+        before, _, where = lines[1].partition(DNAT_TO)
         host, _, port = where.rpartition(":")
         address = own[3:]
         marked, sent = rest.split('"'), before.split('"')
@@ -145,8 +158,8 @@ class Encoder:
             return 0
         raw = self._packed(address)
         end = raw.ljust(16, b"\0")
-        note = _comment(marked[1])
-        title = _bytes(name, CHAIN_NAME_MAX).ljust(32, b"\0")
+        note = commented(marked[1])
+        title = packed_name(name, CHAIN_NAME_MAX).ljust(32, b"\0")
         parts += (
             self._beginning,
             title,
@@ -166,15 +179,15 @@ class Encoder:
 
     def _alike(self, lines: Sequence[str], shape: tuple[str, ...]) -> _Endpoint | None:
         """What chains of this shape have in common. None where each is of its own: who remembers clients names it."""
-        if " -m recent " in lines[1] or lines[0].count(_NOTED) != 1 or lines[1].count(_NOTED) != 1:
+        if " -m recent " in lines[1] or lines[0].count(NOTED) != 1 or lines[1].count(NOTED) != 1:
             return None
         (marked, number), (sent, _) = map(self._spelt, lines)
-        note = _comment(lines[0].split('"')[1])
+        note = commented(lines[0].split('"')[1])
         if number is None or marked.count(note) != 1 or sent.count(note) != 1:
             return None
         head, _, tail = marked.partition(note)
         early, _, late = sent.partition(note)
-        target = len(late) - _DNAT_SIZE + _DNAT_FIRST
+        target = len(late) - DNAT_SIZE + DNAT_FIRST
         size = self.head + len(marked) + len(sent) + len(self.ending)
         return _remembered(
             self._endpoints,
@@ -195,8 +208,8 @@ class Encoder:
         cut = line.split('"')
         if len(cut) == 1:
             early, comment, late = line, b"", ""
-        elif len(cut) == 3 and cut[0].endswith(_NOTED):
-            early, comment, late = cut[0][: -len(_NOTED)].rstrip(" "), _comment(cut[1]), cut[2]
+        elif len(cut) == 3 and cut[0].endswith(NOTED):
+            early, comment, late = cut[0][: -len(NOTED)].rstrip(" "), commented(cut[1]), cut[2]
         else:
             raise NotUnderstoodError(line)
         head, found, target = f" {late if comment else early}".rpartition(" -j ")
@@ -213,7 +226,7 @@ class Encoder:
             if number < 0 and target:
                 raw, number = self._target(target), None
             else:
-                raw = _JUMP
+                raw = JUMP
         return self._entry(base, matches, raw), number
 
     def _entry(self, base: str, matches: bytes, target: bytes) -> bytes:
@@ -232,7 +245,7 @@ class Encoder:
         devices = {"-i": "", "-o": ""}
         protocol = inverted = 0
         words = iter(text.split())
-        while (found := _option(words, text))[1]:
+        while (found := next_option(words, text))[1]:
             negated, option = found
             value = next(words, "")
             inverted |= negated * _INVERTED.get(option, 0)
@@ -241,13 +254,13 @@ class Encoder:
             elif option == "-d":
                 dest = self._network(value)
             elif option == "-p":
-                protocol = _number(_PROTOCOLS, value)
+                protocol = number_of(_PROTOCOLS, value)
             elif option in devices and value:
                 devices[option] = value
             else:
                 raise NotUnderstoodError(text)
         half = len(source) // 2
-        (came, came_mask), (went, went_mask) = map(_device, devices.values())
+        (came, came_mask), (went, went_mask) = map(device, devices.values())
         known = source[:half] + dest[:half] + source[half:] + dest[half:] + came + went + came_mask + went_mask
         if self.family == 4:
             known += struct.pack("=HBB", protocol, 0, inverted)
@@ -289,7 +302,7 @@ class Encoder:
         found = []
         for one in text[4:].split(" -m "):
             name, _, options = one.partition(" ")
-            make = _MATCHES.get(name)
+            make = MATCHES.get(name)
             if make is None:
                 raise NotUnderstoodError(one)
             found.append(make(self.family, options))
@@ -297,8 +310,8 @@ class Encoder:
 
     def _target(self, text: str) -> bytes:
         name, _, options = text.partition(" ")
-        if text.startswith(_DNAT_TO[4:]):
-            return b"".join(self._dnat(text[len(_DNAT_TO) - 4 :]))
+        if text.startswith(DNAT_TO[4:]):
+            return b"".join(self._dnat(text[len(DNAT_TO) - 4 :]))
         if name == "MARK":
             marked = re.fullmatch(r"--set-xmark 0x([0-9a-f]{1,8})/0x([0-9a-f]{1,8})", options)
             if not marked:
@@ -322,9 +335,9 @@ class Encoder:
             address = address.removesuffix("]")
         packed = self._packed(address).ljust(16, b"\0")
         if not port:
-            return _DNAT, b"\1\0\0\0", packed, packed, bytes(12)
-        number = _decimal(port).to_bytes(2, "big")
-        return _DNAT, b"\3\0\0\0", packed, packed, number, number, bytes(8)
+            return DNAT, b"\1\0\0\0", packed, packed, bytes(12)
+        number = decimal(port).to_bytes(2, "big")
+        return DNAT, b"\3\0\0\0", packed, packed, number, number, bytes(8)
 
 
 def _remembered(memory: dict[K, T], key: K, made: T) -> T:
@@ -332,173 +345,3 @@ def _remembered(memory: dict[K, T], key: K, made: T) -> T:
         memory.clear()
     memory[key] = made
     return made
-
-
-def _bytes(text: str, most: int) -> bytes:
-    """A name as the kernel keeps it, which ends with a zero."""
-    try:
-        raw = text.encode()
-    except UnicodeEncodeError as e:
-        raise NotUnderstoodError(repr(text)) from e
-    if len(raw) > most or b"\0" in raw:
-        raise NotUnderstoodError(text)
-    return raw
-
-
-def _decimal(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 0xFFFF:
-        raise NotUnderstoodError(text)
-    return int(text)
-
-
-def _number(names: dict[str, int], text: str) -> int:
-    number = names.get(text)
-    if number is None:
-        raise NotUnderstoodError(text)
-    return number
-
-
-def _device(name: str) -> tuple[bytes, bytes]:
-    """A device's name and the mask of it; `eth+` is any that begins so."""
-    raw = _bytes(name, 15)
-    compared = 0 if not raw else len(raw) - 1 if raw.endswith(b"+") else len(raw) + 1
-    return raw.ljust(16, b"\0"), (b"\xff" * compared).ljust(16, b"\0")
-
-
-def module(name: str, revision: int, data: bytes) -> bytes:
-    """A match or a target: eight bytes or a multiple."""
-    room = -len(data) % 8
-    return MODULE.pack(MODULE.size + len(data) + room, name.encode(), revision) + data + bytes(room)
-
-
-def _standard(verdict: int) -> bytes:
-    return module("", 0, VERDICT.pack(verdict))
-
-
-_JUMP = _standard(0)
-_DNAT_TO = " -j DNAT --to-destination "
-#: bytes of it, and before its first address
-_DNAT_SIZE, _DNAT_FIRST = 80, 36
-_DNAT = MODULE.pack(_DNAT_SIZE, b"DNAT", 2)
-_COMMENT_SIZE = 32 + 256
-_COMMENT = MODULE.pack(_COMMENT_SIZE, b"comment", 0)
-_NOTED = "-m comment --comment "
-_QUOTED = _NOTED + '"'
-#: bytes of a jump from its verdict on
-OPEN = 8
-
-
-def _comment(text: str) -> bytes:
-    raw = _bytes(text, 255)
-    if b"\\" in raw:
-        raise NotUnderstoodError(text)
-    return _COMMENT + raw.ljust(256, b"\0")
-
-
-def _word(_family: int, options: str) -> bytes:
-    """A comment without quotes."""
-    option, _, text = options.partition(" ")
-    if option != "--comment" or not text or set(text) & set(" '\\"):
-        raise NotUnderstoodError(options)
-    return _comment(text)
-
-
-def _ports(text: str) -> tuple[int, int]:
-    first, colon, last = text.partition(":")
-    return _decimal(first), _decimal(last if colon else first)
-
-
-def _option(words: Iterator[str], options: str) -> tuple[bool, str]:
-    """Whether the next is negated, and its name; `` at the end."""
-    word = next(words, "")
-    negated = word == "!"
-    word = next(words, "") if negated else word
-    if negated and not word:
-        raise NotUnderstoodError(options)
-    return negated, word
-
-
-def _port_match(name: str, source: int, dest: int) -> Callable[[int, str], bytes]:
-    def made(_family: int, options: str) -> bytes:
-        sport, dport, inverted = (0, 0xFFFF), (0, 0xFFFF), 0
-        words = iter(options.split())
-        while (found := _option(words, options))[1]:
-            negated, option = found
-            if option == "--sport":
-                sport, inverted = _ports(next(words, "")), inverted | negated * source
-            elif option == "--dport":
-                dport, inverted = _ports(next(words, "")), inverted | negated * dest
-            else:
-                raise NotUnderstoodError(options)
-        more = (0, 0, 0, inverted) if name == "tcp" else (inverted, 0, 0, 0)
-        return module(name, 0, struct.pack("=4H4B", *sport, *dport, *more))
-
-    return made
-
-
-def _sctp(_family: int, options: str) -> bytes:
-    option, _, text = options.partition(" ")
-    if option not in ("", "--dport"):
-        raise NotUnderstoodError(options)
-    # no chunks are asked for: chunkmap and match type, four flags that mean nothing, their number; XT_SCTP_DEST_PORTS
-    asked = bytes(256 + 4) + b"\xff\0\0" * 4 + bytes(4) + struct.pack("=II", 2 if option else 0, 0)
-    return module("sctp", 0, struct.pack("=4H", *(_ports(text) if option else (0, 0)), 0, 0) + asked)
-
-
-def _statistic(_family: int, options: str) -> bytes:
-    found = re.fullmatch(r"--mode random --probability ([01]\.[0-9]+)", options)
-    if not found or float(found[1]) > 1:
-        raise NotUnderstoodError(options)
-    share = round(float(found[1]) * (1 << 31))
-    # the tool works out the counter of `nth` here, too, from the same bytes
-    return module("statistic", 0, struct.pack("=HHIII8x", 0, 0, share, 0, share))
-
-
-def _mark(_family: int, options: str) -> bytes:
-    found = re.fullmatch(r"(! )?--mark 0x([0-9a-f]{1,8})(?:/0x([0-9a-f]{1,8}))?", options)
-    if not found:
-        raise NotUnderstoodError(options)
-    mask = int(found[3], 16) if found[3] else 0xFFFFFFFF
-    return module("mark", 1, struct.pack("=IIB3x", int(found[2], 16), mask, bool(found[1])))
-
-
-def _conntrack(_family: int, options: str) -> bytes:
-    found = re.fullmatch(r"(! )?--ctstate ([A-Z,]+)", options)
-    if not found:
-        raise NotUnderstoodError(options)
-    states = 0
-    for name in found[2].split(","):
-        states |= _number(_STATES, name)
-    # what is asked for (XT_CONNTRACK_STATE), what of it is negated, the states; before them addresses and ports
-    return module("conntrack", 3, bytes(146) + struct.pack("=HHH16x", 1, bool(found[1]), states))
-
-
-def _addrtype(_family: int, options: str) -> bytes:
-    kinds, flags = {"--src-type": 0, "--dst-type": 0}, 0
-    words = iter(options.split())
-    while (found := _option(words, options))[1]:
-        negated, option = found
-        if option not in kinds or next(words, "") != "LOCAL":
-            raise NotUnderstoodError(options)
-        kinds[option] = 1 << 2  # RTN_LOCAL
-        flags |= negated * (1 if option == "--src-type" else 2)
-    return module("addrtype", 1, struct.pack("=HHI", *kinds.values(), flags))
-
-
-def _recent(family: int, options: str) -> bytes:
-    mask = "255.255.255.255" if family == 4 else "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
-    found = re.fullmatch(
-        rf"(?:(--set)|--rcheck --seconds ([0-9]{{1,9}}) --reap) --name (\S{{1,199}}) --mask {mask} --rsource", options
-    )
-    if not found or set(found[3]) & set("\"'\\"):
-        raise NotUnderstoodError(options)
-    check = 0x02 if found[1] else 0x01 | 0x20
-    whole = (b"\xff" * (4 if family == 4 else 16)).ljust(16, b"\0")
-    head = struct.pack("=IIBB200sBx", int(found[2] or 0), 0, check, 0, _bytes(found[3], 199), 0)
-    return module("recent", 1, head + whole)
-
-
-_MATCHES: dict[str, Callable[[int, str], bytes]] = {
-    "tcp": _port_match("tcp", 1, 2), "udp": _port_match("udp", 1, 2), "sctp": _sctp, "statistic": _statistic,
-    "mark": _mark, "comment": _word, "conntrack": _conntrack, "addrtype": _addrtype, "recent": _recent,
-}  # fmt: skip

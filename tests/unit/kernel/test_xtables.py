@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlab.kernel.xtables import Rule, Table, laid_out, parsed
-from netlab.kernel.xtrules import Encoder, NotUnderstoodError
+from netlab.kernel.xtmodules import NotUnderstoodError
+from netlab.kernel.xtrules import Encoder
 from netlab.model import Chain, IptablesRule
 from netlab.model.diff import Change, Create, Delete
 
