@@ -22,7 +22,7 @@ class NotUnderstoodError(Exception):
 
 
 def packed_name(text: str, most: int) -> bytes:
-    """A name as the kernel keeps it, which ends with a zero."""
+    """A name as the kernel keeps it, of `most` bytes at most and without the zero at its end. NotUnderstoodError."""
     try:
         raw = text.encode()
     except UnicodeEncodeError as e:
@@ -33,12 +33,14 @@ def packed_name(text: str, most: int) -> bytes:
 
 
 def decimal(text: str) -> int:
+    """A port. NotUnderstoodError."""
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 0xFFFF:
         raise NotUnderstoodError(text)
     return int(text)
 
 
 def number_of(names: dict[str, int], text: str) -> int:
+    """What the name stands for. NotUnderstoodError for any other."""
     number = names.get(text)
     if number is None:
         raise NotUnderstoodError(text)
@@ -46,22 +48,24 @@ def number_of(names: dict[str, int], text: str) -> int:
 
 
 def device(name: str) -> tuple[bytes, bytes]:
-    """A device's name and the mask of it; `eth+` is any that begins so."""
+    """A device's name and the mask of it, 16 bytes each; `eth+` is any that begins so. NotUnderstoodError."""
     raw = packed_name(name, 15)
     compared = 0 if not raw else len(raw) - 1 if raw.endswith(b"+") else len(raw) + 1
     return raw.ljust(16, b"\0"), (b"\xff" * compared).ljust(16, b"\0")
 
 
 def module(name: str, revision: int, data: bytes) -> bytes:
-    """A match or a target: eight bytes or a multiple."""
+    """A match or a target: its head, and data up to a multiple of eight bytes."""
     room = -len(data) % 8
     return MODULE.pack(MODULE.size + len(data) + room, name.encode(), revision) + data + bytes(room)
 
 
 def standard(verdict: int) -> bytes:
+    """The target of a verdict: below 0 one of VERDICTS, else the byte of the table at which it goes on."""
     return module("", 0, VERDICT.pack(verdict))
 
 
+#: a verdict that is left open
 JUMP = standard(0)
 DNAT_TO = " -j DNAT --to-destination "
 #: bytes of it, and before its first address
@@ -76,6 +80,7 @@ OPEN = 8
 
 
 def commented(text: str) -> bytes:
+    """A comment, given without quotes. NotUnderstoodError for one that has to be escaped."""
     raw = packed_name(text, 255)
     if b"\\" in raw:
         raise NotUnderstoodError(text)
