@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,10 @@ settings.register_profile("netlab", deadline=None)
 settings.load_profile("netlab")
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# Who is started in the background by a shell ignores interrupts, and so would all that a test starts to interrupt it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What collecting makes stays: to look through it for garbage again and again is a third of the time that collecting takes.
 gc.disable()
