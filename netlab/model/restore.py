@@ -67,8 +67,8 @@ def by_table(ops: Iterable[Op]) -> dict[TableKey, list[Op]]:
 def restore_batches(ops: Iterable[Op], *, jumps: int = 1000) -> list[tuple[TableKey, str]]:
     """The same of very many operations as inputs that are read one after the other, each with few jumps.
 
-    iptables-nft remembers every chain's name that it was told to jump to as a target that no library has, and looks
-    through all of them at each jump: 20,000 of them take 20 s in one go, 2 s in twenty. New chains come first, those
+    iptables-nft takes longer for a jump to a chain the more such jumps it has read before in one go: 20,000 of them
+    take 20 s at once, and 2 s in twenty inputs (measured with 1.8.9). New chains come first, those
     that lead nowhere new before those that lead to them, and bit by bit, for nobody is led to them yet. All else, and
     with it the way into them, changes at once, as in `restore_blocks`.
     """
